@@ -1,0 +1,1 @@
+"""Makes ONE machine so: gathers facts, verifies its manifest, converges the plan, reports."""

@@ -1,0 +1,214 @@
+"""The machine as resources see it: one Protocol per outside thing. `agent.linux` and `agent.aws` implement them for
+real, `units.memory` in memory. Every method raises only `units.errors`; none decides anything.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from pki.request import CertificateRequest
+
+from units.evidence import DeviceEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What lies at a path. `content` is None for anything but a regular file; `target` only for a symlink."""
+
+    kind: Literal["file", "directory", "symlink", "other"]
+    mode: int  # permission bits only
+    owner: str  # user name, or the number as text where no name exists
+    group: str
+    content: bytes | None = field(default=None, repr=False)
+    target: str | None = None
+
+
+class Files(Protocol):
+    """Paths are absolute as the node sees them; a sandbox puts its root in front."""
+
+    def read(self, path: str) -> FileState | None:
+        """What lies there, without following a symlink; None if nothing does."""
+
+    def digest(self, path: str) -> str | None:
+        """Hex sha256 of a regular file's content, read in chunks; None if there is none."""
+
+    def write(self, path: str, content: bytes, *, mode: int, owner: str, group: str) -> None:
+        """Atomically and durably: hidden temporary beside it with its mode set first, fsync, rename, fsync dir."""
+
+    def set_attributes(self, path: str, *, mode: int, owner: str, group: str) -> None: ...
+
+    def make_directory(self, path: str, *, mode: int, owner: str, group: str) -> None:
+        """With parents (0755 root root)."""
+
+    def symlink(self, path: str, target: str) -> None:
+        """Replaced atomically."""
+
+    def install(self, source: str, path: str, *, mode: int) -> None:
+        """Copy a large file into place, atomically and durably, root-owned."""
+
+    def remove(self, path: str) -> None:
+        """A file or symlink; nothing happens if it is gone already."""
+
+    def list(self, path: str) -> Sequence[str]:
+        """Names in a directory, sorted; empty if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitState:
+    enabled: bool
+    active: Literal["active", "activating", "inactive", "failed", "deactivating", "reloading"]
+    need_daemon_reload: bool = False
+
+
+class Systemd(Protocol):
+    def state(self, unit: str) -> UnitState: ...
+
+    def reload_daemon(self) -> None: ...
+
+    def enable(self, unit: str) -> None: ...
+
+    def start(self, unit: str) -> None:
+        """Start it and wait, bounded, until systemd says it is up; Retryable with the unit's last lines if not."""
+
+    def restart(self, unit: str) -> None: ...
+
+    def stop(self, unit: str) -> None: ...
+
+
+class Kernel(Protocol):
+    def sysctl(self, name: str) -> str | None:
+        """The value with white space normalised to single spaces; None if this kernel has no such key."""
+
+    def set_sysctl(self, name: str, value: str) -> None: ...
+
+    def module_loaded(self, name: str) -> bool:
+        """Loaded or built in."""
+
+    def load_module(self, name: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+
+
+class Users(Protocol):
+    def account(self, name: str) -> Account | None: ...
+
+    def create(self, account: Account) -> None:
+        """A system user with a group of the same name and number."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeClaim:
+    """What an etcd member needs: a volume in this zone, tagged `k8s.io/etcd/ETCD = MEMBER/ALL,MEMBERS`."""
+
+    cluster: str
+    etcd: str
+    members: tuple[str, ...]  # all members, sorted as in the tag
+    candidates: tuple[str, ...]  # the members that this node's group may carry, in order of preference
+    minimum_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldVolume:
+    """A volume attached to this machine, with its device found by serial number."""
+
+    volume_id: str
+    member: str
+    device: str  # /dev/nvme1n1; valid until the next boot only
+
+
+class Volumes(Protocol):
+    def held(self, claim: VolumeClaim) -> HeldVolume | None:
+        """The volume of this claim if it is attached here already; may ask EC2 only if the machine cannot know."""
+
+    def attach(self, claim: VolumeClaim) -> HeldVolume:
+        """Choose (units.volumes.choose), attach, wait. Retryable with the reason for the wait; never detaches by force."""
+
+    def evidence(self, volume: HeldVolume) -> DeviceEvidence:
+        """Everything `units.volumes.decide` needs to know before a format or a mount. Only reads."""
+
+    def record_intent(self, volume: HeldVolume, uuid: str) -> None:
+        """Durable outside the volume (EC2 tag `bootwright.io/format-intent`) before mkfs touches the device."""
+
+    def format(self, volume: HeldVolume, uuid: str, label: str) -> None:
+        """mkfs.ext4 with exactly this UUID; opens the device exclusively and checks its serial once more."""
+
+    def record_formatted(self, volume: HeldVolume, uuid: str) -> None:
+        """Tag `bootwright.io/formatted`, then drop the intent."""
+
+    def repair(self, volume: HeldVolume) -> None:
+        """`e2fsck -p` before a mount; Refused when a person must decide."""
+
+    def grow(self, volume: HeldVolume) -> None:
+        """resize2fs to the device's size; a no-op when it fits."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountState:
+    source: str
+    fstype: str
+    options: tuple[str, ...]
+
+
+class Mounts(Protocol):
+    def mounted(self, path: str) -> MountState | None: ...
+
+    def mount(self, device: str, path: str, *, fstype: str, options: tuple[str, ...]) -> None: ...
+
+    def protect(self, path: str) -> None:
+        """Make the empty, unmounted mount point immutable (chattr +i): nothing lands on the root disk by mistake."""
+
+
+class Secrets(Protocol):
+    """Opens envelopes from S3 (KMS, or a local key) and signs with what is inside. Plain text stays in memory."""
+
+    def open(self, name: str) -> bytes:
+        """The plain text of `secrets/control-plane/NAME.json`."""
+
+    def issue(self, request: CertificateRequest, public_key_pem: bytes) -> bytes:
+        """The PEM certificate, signed by the authority that the request's profile names."""
+
+
+class Assets(Protocol):
+    def obtain(self, sha256: str, size: int) -> str:
+        """Path of a local file with exactly this content: baked into the image, or fetched once and checked."""
+
+
+class Images(Protocol):
+    """containerd's image store, namespace k8s.io."""
+
+    def present(self, reference: str) -> bool: ...
+
+    def load(self, archive: str, reference: str) -> None:
+        """Import and pin against kubelet's garbage collection; Fatal if the archive does not hold `reference`."""
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """Aware, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds; only differences mean anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine: every port that a resource may use."""
+
+    files: Files
+    systemd: Systemd
+    kernel: Kernel
+    users: Users
+    volumes: Volumes
+    mounts: Mounts
+    secrets: Secrets
+    assets: Assets
+    images: Images
+    clock: Clock

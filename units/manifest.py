@@ -1,0 +1,237 @@
+"""The signed contract between coordinator and node: one `Manifest` per instance group, in a release document.
+
+Strict on both ends: an unknown or missing field is an error with its path (`decode`), so a node never half
+understands what was signed. `format` is raised whenever an older agent would misread a newer document.
+"""
+
+import ipaddress
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from units.errors import Invalid, Problem, Refused
+
+FORMAT = 1
+MAX_BYTES = 1_000_000  # TUF's own default limit for targets metadata; a manifest is some 20 kB
+
+Role = Literal["control-plane", "node"]
+Cni = Literal["bridge", "calico", "flannel", "cilium", "amazon-vpc", "none"]
+AuthorityName = Literal["kubernetes", "etcd-peers", "etcd-clients", "front-proxy"]
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/(?!.*(^|/)\.\.?(/|$))[^\x00\n]+$")]
+Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
+Arguments = dict[str, str]  # flag name without dashes -> value
+
+
+class Part(BaseModel):
+    """Base of every part of a manifest: frozen, and strict about fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Cluster(Part):
+    name: Name
+    uid: str  # made once by `coordinator init`; tells two clusters of one name apart
+    region: str
+    zones: tuple[str, ...] = ()
+
+
+class Taint(Part):
+    key: str
+    value: str = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+
+
+class Group(Part):
+    name: Name
+    role: Role
+    labels: dict[str, str] = {}
+    taints: tuple[Taint, ...] = ()
+    kubelet: dict[str, Any] = {}  # KubeletConfiguration fields laid over ours
+
+
+class Network(Part):
+    network_cidr: str
+    pod_cidr: str
+    service_cidr: str
+    cluster_domain: str = "cluster.local"
+    cni: Cni = "bridge"
+
+    @property
+    def kubernetes_service_ip(self) -> str:
+        """The first address of the service range: the `kubernetes` service (apiserver SAN)."""
+        return str(ipaddress.ip_network(self.service_cidr)[1])
+
+    @property
+    def dns_service_ip(self) -> str:
+        """The tenth address of the service range, as kubeadm and kops do."""
+        return str(ipaddress.ip_network(self.service_cidr)[10])
+
+
+class Api(Part):
+    """How the API server is reached. `endpoint` is a name or an address in front of all API servers."""
+
+    endpoint: str
+    port: int = 6443
+    extra_sans: tuple[str, ...] = ()
+
+
+class EtcdMember(Part):
+    name: Name
+    zone: str
+    group: Name  # the instance group that runs it
+
+
+class EtcdVolume(Part):
+    size_gib: int = 20
+
+
+class EtcdCluster(Part):
+    """One etcd cluster. Identity follows the volume; members find theirs by the tag `k8s.io/etcd/NAME`."""
+
+    name: Literal["main", "events"]
+    members: tuple[EtcdMember, ...]
+    volume: EtcdVolume = EtcdVolume()
+    client_port: int = 2379
+    peer_port: int = 2380
+    metrics_port: int = 2381
+    quota_bytes: int = 8 * 1024**3
+    extra_args: Arguments = {}
+
+    def member_dns_name(self, member: str, cluster: str) -> str:
+        return f"{member}.etcd-{self.name}.internal.{cluster}"
+
+
+class Components(Part):
+    """Extra flags per component; the planner refuses the ones that bootwright owns."""
+
+    kube_apiserver: Arguments = {}
+    kube_controller_manager: Arguments = {}
+    kube_scheduler: Arguments = {}
+    kube_proxy: Arguments = {}
+    kubelet: Arguments = {}
+
+
+class ExtraFile(Part):
+    path: AbsolutePath
+    content: str
+    mode: int = 0o644
+
+
+class Asset(Part):
+    """A binary, content-addressed under `assets/sha256/<hh>/<sha256>`; `path` is where it is installed."""
+
+    name: Name
+    sha256: Sha256
+    size: int = Field(gt=0)
+    path: AbsolutePath
+    mode: int = 0o755
+
+
+class Image(Part):
+    """A container image archive (`docker save` or OCI layout), content-addressed like an asset."""
+
+    reference: str  # what static pods name: registry/repository:tag
+    sha256: Sha256  # of the archive
+    size: int = Field(gt=0)
+
+
+class Authority(Part):
+    """A certificate authority's public half: every certificate in the bundle is trusted, the first one signs."""
+
+    name: AuthorityName
+    bundle: str  # PEM, one or more certificates
+
+
+class Trust(Part):
+    """Public halves of everything secret; the private halves lie enveloped under `secrets/` (trust.md, Q3)."""
+
+    authorities: tuple[Authority, ...]
+    service_account_keys: tuple[str, ...]  # PEM public keys; the first one signs
+    service_account_issuer: str
+    secrets_key: str  # `awskms:ARN` or `local:ID`: the only key that may open an envelope
+
+    def authority(self, name: AuthorityName) -> Authority:
+        for authority in self.authorities:
+            if authority.name == name:
+                return authority
+        raise Invalid("manifest-invalid", f"trust.authorities: no authority named {name!r}")
+
+
+class Manifest(Part):
+    format: Literal[1] = FORMAT
+    cluster: Cluster
+    group: Group
+    kubernetes_version: Version
+    network: Network
+    api: Api
+    etcd: tuple[EtcdCluster, ...]
+    trust: Trust
+    node_name: Literal["private-dns", "instance-id"] = "instance-id"
+    pause_image: str = "registry.k8s.io/pause:3.10.2"
+    components: Components = Components()
+    files: tuple[ExtraFile, ...] = ()
+    assets: tuple[Asset, ...] = ()
+    images: tuple[Image, ...] = ()
+
+    @property
+    def minor(self) -> int:
+        """The minor of the Kubernetes version: 36 for 1.36.2."""
+        return int(self.kubernetes_version.split(".")[1])
+
+
+class Release(Part):
+    """What is signed per group, as TUF target `groups/GROUP.json` (DESIGN section 4).
+
+    `serial` only ever grows. `candidate` and `rollout` belong to issue 5; a node without them applies `stable`.
+    """
+
+    format: Literal[1] = FORMAT
+    serial: int = Field(gt=0)
+    published: str  # RFC 3339, UTC; for people, nothing decides on it
+    stable: Manifest
+    candidate: None = None
+    rollout: None = None
+
+
+def encode_release(release: Release) -> bytes:
+    """Deterministic bytes: same release, same hash."""
+    return (json.dumps(release.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()
+
+
+def decode_release(data: bytes, *, cluster: str, group: str) -> Release:
+    """Read a verified release document, and refuse one that was made for somebody else (DESIGN section 4)."""
+    if len(data) > MAX_BYTES:
+        raise Invalid("manifest-too-large", f"release document of {len(data)} bytes; at most {MAX_BYTES}")
+    try:
+        release = Release.model_validate_json(data)
+    except ValidationError as error:
+        raise Invalid(
+            "manifest-invalid",
+            "the release document does not fit this agent's schema",
+            problems=problems_of(error),
+            remedy="publish with a coordinator of the agent's version, or update the image",
+        ) from error
+    found = (release.stable.cluster.name, release.stable.group.name)
+    if found != (cluster, group):
+        raise Refused(
+            "manifest-for-another-group",
+            f"the release document is for cluster {found[0]!r} group {found[1]!r}, "
+            f"but this node is enrolled for cluster {cluster!r} group {group!r}",
+            remedy="somebody signed the wrong document under this group's name: check `coordinator history`",
+        )
+    return release
+
+
+def problems_of(error: ValidationError) -> tuple[Problem, ...]:
+    """Every pydantic error as a problem with its field path."""
+    return tuple(
+        Problem(
+            path=".".join(str(part) for part in item["loc"]),
+            message=f"{item['msg']} (found {str(item.get('input'))[:80]!r})",
+        )
+        for item in error.errors(include_url=False)
+    )
