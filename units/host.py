@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from pki.request import CertificateRequest
-
 from units.evidence import DeviceEvidence
 
 
@@ -129,7 +128,7 @@ class Volumes(Protocol):
         """The volume of this claim if it is attached here already; may ask EC2 only if the machine cannot know."""
 
     def attach(self, claim: VolumeClaim) -> HeldVolume:
-        """Choose (units.volumes.choose), attach, wait. Retryable with the reason for the wait; never detaches by force."""
+        """Choose (units.volumes.choose), attach, wait. Retryable names what it waits for; never force-detaches."""
 
     def evidence(self, volume: HeldVolume) -> DeviceEvidence:
         """Everything `units.volumes.decide` needs to know before a format or a mount. Only reads."""
@@ -190,12 +189,46 @@ class Images(Protocol):
         """Import and pin against kubelet's garbage collection; Fatal if the archive does not hold `reference`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    content: bytes
+    etag: str
+
+
+class Records(Protocol):
+    """Small shared objects in S3 with compare-and-swap: etcd's bootstrap record."""
+
+    def get(self, key: str) -> Record | None: ...
+
+    def create(self, key: str, content: bytes) -> bool:
+        """If-None-Match: `*`. False if somebody else was first."""
+
+    def replace(self, key: str, content: bytes, etag: str) -> bool:
+        """If-Match. False if it changed meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: str  # at most 4 kB of it
+
+
+class Probes(Protocol):
+    """Health endpoints of this machine, on loopback only."""
+
+    def get(self, url: str) -> Answer | None:
+        """None if nothing answers within two seconds. HTTPS is not verified: it is our own loopback."""
+
+
 class Clock(Protocol):
     def now(self) -> datetime:
         """Aware, UTC."""
 
     def monotonic(self) -> float:
         """Seconds; only differences mean anything."""
+
+    def wait(self, seconds: float, reason: str) -> None:
+        """Sleep, and show `reason` wherever a person looks meanwhile (status, console, sd_notify)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,4 +244,6 @@ class Host:
     secrets: Secrets
     assets: Assets
     images: Images
+    records: Records
+    probes: Probes
     clock: Clock

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from units.errors import Invalid, Problem, Refused
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 MAX_BYTES = 1_000_000  # TUF's own default limit for targets metadata; a manifest is some 20 kB
 
 Role = Literal["control-plane", "node"]

@@ -1,0 +1,70 @@
+"""InstalledAsset and LoadedImage: content-addressed bytes that the manifest names by sha256."""
+
+import json
+from dataclasses import dataclass
+
+from units.host import Host
+from units.manifest import Asset, Image
+from units.resource import Change, Description
+
+LOADED = "/var/lib/bootwright/images"
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledAsset:
+    """A binary at its path, byte for byte what was signed; re-hashed at every boot."""
+
+    asset: Asset
+
+    @property
+    def key(self) -> str:
+        return f"asset:{self.asset.path}"
+
+    def check(self, host: Host) -> Change | None:
+        found = host.files.digest(self.asset.path)
+        if found == self.asset.sha256:
+            return None
+        return Change(f"install sha256:{self.asset.sha256[:12]} ({self.asset.size} bytes)")
+
+    def apply(self, host: Host) -> None:
+        source = host.assets.obtain(self.asset.sha256, self.asset.size)
+        host.files.install(source, self.asset.path, mode=self.asset.mode)
+
+    def describe(self) -> Description:
+        return Description(self.key, (f"sha256:{self.asset.sha256}", f"mode {self.asset.mode:04o}"))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedImage:
+    """An image archive in containerd. The stamp says which archive a tag was loaded from: tags alone can lie."""
+
+    image: Image
+
+    @property
+    def key(self) -> str:
+        return f"image:{self.image.reference}"
+
+    def check(self, host: Host) -> Change | None:
+        if not host.images.present(self.image.reference):
+            return Change(f"load sha256:{self.image.sha256[:12]}")
+        stamp = host.files.read(self._stamp)
+        if stamp is None or stamp.content != self._record:
+            return Change(f"load again: not known to come from sha256:{self.image.sha256[:12]}")
+        return None
+
+    def apply(self, host: Host) -> None:
+        archive = host.assets.obtain(self.image.sha256, self.image.size)
+        host.images.load(archive, self.image.reference)
+        host.files.write(self._stamp, self._record, mode=0o644, owner="root", group="root")
+
+    def describe(self) -> Description:
+        return Description(self.key, (f"archive sha256:{self.image.sha256}",))
+
+    @property
+    def _stamp(self) -> str:
+        name = self.image.reference.replace("/", "_").replace(":", "_")
+        return f"{LOADED}/{name}.json"
+
+    @property
+    def _record(self) -> bytes:
+        return (json.dumps({"archive": self.image.sha256, "reference": self.image.reference}) + "\n").encode()

@@ -1,0 +1,56 @@
+"""Values to text, deterministically: stable order, newline at the end, readable by a person."""
+
+import json
+from typing import Any
+
+import jinja2
+import yaml
+
+
+class _Dumper(yaml.SafeDumper):
+    """Indents lists under their key and writes multi-line strings as blocks, as Kubernetes users write YAML."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: FBT001, FBT002 (PyYAML's)
+        del indentless
+        super().increase_indent(flow, indentless=False)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        del data
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in value else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def yaml_text(value: Any) -> str:
+    """YAML in the order the dict was written: kind first, as people read it."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=120)
+
+
+def json_text(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"
+
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("units", "templates"),
+    undefined=jinja2.StrictUndefined,
+    autoescape=False,  # noqa: S701 (systemd units and TOML, never HTML; values are validated by the manifest's models)
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+
+
+def template_text(name: str, **values: Any) -> str:
+    """A file of units/templates with its values; an undefined one is an error."""
+    return _TEMPLATES.get_template(name).render(**values)
+
+
+def flags(arguments: dict[str, str]) -> list[str]:
+    """`--name=value`, sorted: the same set is always the same text."""
+    return [f"--{name}={value}" for name, value in sorted(arguments.items())]

@@ -1,0 +1,145 @@
+"""etcd as a systemd unit on its own volume: it needs no kubelet and no image, and reads the live /etc/hosts."""
+
+from collections.abc import Iterator
+
+from pki.request import CertificateRequest
+from units import paths
+from units.accounts import User
+from units.credentials import Certificate
+from units.errors import Invalid
+from units.facts import NodeFacts
+from units.files import Directory
+from units.host import VolumeClaim
+from units.manifest import EtcdCluster, EtcdMember, Manifest
+from units.membership import EtcdBootstrap, EtcdEstablished
+from units.render import flags, template_text
+from units.resource import Resource
+from units.storage import Mount, Volume
+from units.systemd import Unit
+
+UID = 2379
+FEATURE_GATES_SINCE = (3, 6)  # before: --experimental-* flags, which 3.7 refuses to start with
+
+
+def etcd(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
+    yield User("etcd", uid=UID, home=paths.ETCD)
+    yield Directory(paths.ETCD)
+    yield Directory(f"{paths.PKI}/etcd")
+    for cluster in manifest.etcd:
+        member = member_of(manifest, facts, cluster)
+        yield from _member(manifest, facts, cluster, member)
+
+
+def member_of(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster) -> EtcdMember:
+    """The one member that this group runs in this zone: the volume's tag must name it too."""
+    here = [m for m in cluster.members if (m.group, m.zone) == (manifest.group.name, facts.zone)]
+    if len(here) != 1:
+        bound = ", ".join(f"{m.name} ({m.group}, {m.zone})" for m in cluster.members)
+        raise Invalid(
+            "etcd-member-ambiguous",
+            f"etcd {cluster.name!r}: group {manifest.group.name!r} in zone {facts.zone!r} must carry exactly one "
+            f"member, found {len(here)}; members are: {bound}",
+            remedy="give each control-plane group and zone its own member in etcdClusters[].members",
+        )
+    return here[0]
+
+
+def claim_of(manifest: Manifest, cluster: EtcdCluster, member: EtcdMember) -> VolumeClaim:
+    return VolumeClaim(
+        cluster=manifest.cluster.name,
+        etcd=cluster.name,
+        members=tuple(sorted(m.name for m in cluster.members)),
+        candidates=(member.name,),
+        minimum_bytes=cluster.volume.size_gib * 1024**3,
+    )
+
+
+def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: EtcdMember) -> Iterator[Resource]:
+    name, mount = cluster.name, f"{paths.ETCD}/{cluster.name}"
+    claim = claim_of(manifest, cluster, member)
+    yield Volume(claim, mount)
+    yield Mount(claim, mount)
+    yield Directory(f"{mount}/data", mode=0o700, owner="etcd", group="etcd")
+    dns_name = cluster.member_dns_name(member.name, manifest.cluster.name)
+    for profile, authority in (("etcd-server", "etcd-clients"), ("etcd-peer", "etcd-peers")):
+        yield Certificate(
+            path=paths.pem("etcd", f"{name}-{profile.removeprefix('etcd-')}"),
+            request=CertificateRequest(profile=profile, name=dns_name, ip_addresses=(facts.private_ip,)),
+            bundle=manifest.trust.authority(authority).bundle,  # type: ignore[arg-type]  # a literal of the tuple above
+            jitter_key=facts.instance_id,
+            owner="etcd",
+            group="etcd",
+        )
+    yield Certificate(
+        path=paths.pem("etcd", "healthcheck-client"),
+        request=CertificateRequest(profile="etcd-healthcheck-client"),
+        bundle=manifest.trust.authority("etcd-clients").bundle,
+        jitter_key=facts.instance_id,
+    )
+    environment = f"{paths.RUN}/etcd-{name}.env"
+    token = f"{manifest.cluster.name}-{name}-{manifest.cluster.uid}-g1"
+    yield EtcdBootstrap(claim, mount, environment, token, facts.instance_id)
+    yield Unit(
+        f"bootwright-etcd-{name}.service",
+        template_text(
+            "etcd.service",
+            etcd=name,
+            mount=mount,
+            environment=environment,
+            flags=flags(arguments(manifest, facts, cluster, member, token)),
+        ),
+    )
+    yield EtcdEstablished(claim, mount, f"http://127.0.0.1:{cluster.metrics_port}/readyz")
+
+
+def arguments(
+    manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: EtcdMember, token: str
+) -> dict[str, str]:
+    """Flags, not ETCD_* variables: CIS checks read the command line (etcd-pki.md 4.5)."""
+
+    def peer_url(name: str) -> str:
+        return f"https://{cluster.member_dns_name(name, manifest.cluster.name)}:{cluster.peer_port}"
+
+    own = cluster.member_dns_name(member.name, manifest.cluster.name)
+    server, peer = paths.pem("etcd", f"{cluster.name}-server"), paths.pem("etcd", f"{cluster.name}-peer")
+    client_port = cluster.client_port
+    wanted = {
+        "name": member.name,
+        "data-dir": f"{paths.ETCD}/{cluster.name}/data",
+        "listen-client-urls": f"https://127.0.0.1:{client_port},https://{facts.private_ip}:{client_port}",
+        "advertise-client-urls": f"https://{own}:{client_port}",
+        "listen-peer-urls": f"https://{facts.private_ip}:{cluster.peer_port}",
+        "initial-advertise-peer-urls": peer_url(member.name),
+        "initial-cluster": ",".join(f"{m.name}={peer_url(m.name)}" for m in cluster.members),
+        "initial-cluster-token": token,
+        # Decided by EtcdBootstrap at every start; systemd puts it into the command line.
+        "initial-cluster-state": "${ETCD_CLUSTER_STATE}",
+        "listen-metrics-urls": f"http://127.0.0.1:{cluster.metrics_port}",
+        "cert-file": server,
+        "key-file": server,
+        "trusted-ca-file": paths.authority_bundle("etcd-clients"),
+        "client-cert-auth": "true",
+        "peer-cert-file": peer,
+        "peer-key-file": peer,
+        "peer-trusted-ca-file": paths.authority_bundle("etcd-peers"),
+        "peer-client-cert-auth": "true",
+        "tls-min-version": "TLS1.2",
+        "quota-backend-bytes": str(cluster.quota_bytes),
+        "snapshot-count": "10000",
+        "logger": "zap",
+        **_renamed(facts),
+    }
+    return {**wanted, **cluster.extra_args}
+
+
+def _renamed(facts: NodeFacts) -> dict[str, str]:
+    if facts.etcd_version >= FEATURE_GATES_SINCE:
+        return {
+            "feature-gates": "InitialCorruptCheck=true,CompactHashCheck=true",
+            "watch-progress-notify-interval": "5s",
+        }
+    return {
+        "experimental-initial-corrupt-check": "true",
+        "experimental-compact-hash-check-enabled": "true",
+        "experimental-watch-progress-notify-interval": "5s",
+    }

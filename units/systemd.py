@@ -1,0 +1,73 @@
+"""Unit: a systemd unit that is installed, running, and running with the files it has now."""
+
+from dataclasses import dataclass
+
+from units.files import File, digest
+from units.host import Host
+from units.resource import Change, Description
+
+UNIT_DIRECTORY = "/etc/systemd/system"
+STARTED = "/run/bootwright/started"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """`content=None` leaves the unit file to the distribution (containerd.service) and only runs it.
+
+    `reads` is the digest of every file the service reads only at its start. The digest of the last start is kept
+    under /run, so a crash between a write and the restart heals on the next run, and a reboot forgets it.
+    bootwright's units are started by the agent, after verification, never by systemd at boot: none is enabled.
+    """
+
+    name: str
+    content: str | None = None
+    reads: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"unit:{self.name}"
+
+    @property
+    def inputs(self) -> str:
+        """What must be the same at the next start for a restart to be needless."""
+        return digest(f"{self.reads}\n{self.content or ''}".encode())
+
+    def check(self, host: Host) -> Change | None:
+        if self._file and (change := self._file.check(host)):
+            return change
+        state = host.systemd.state(self.name)
+        if state.active != "active":
+            return Change(f"start (is {state.active})")
+        if self._started(host) != self.inputs:
+            return Change("restart: an input changed since its last start")
+        return None
+
+    def apply(self, host: Host) -> None:
+        if self._file and self._file.check(host):
+            self._file.apply(host)
+        if host.systemd.state(self.name).need_daemon_reload or self._started(host) != self.inputs:
+            host.systemd.reload_daemon()
+        running = host.systemd.state(self.name).active in ("active", "activating", "reloading")
+        if running and self._started(host) != self.inputs:
+            host.systemd.restart(self.name)
+        else:
+            host.systemd.start(self.name)
+        path, content = f"{STARTED}/{self.name}", f"{self.inputs}\n".encode()
+        host.files.write(path, content, mode=0o644, owner="root", group="root")
+
+    def describe(self) -> Description:
+        lines = self._file.describe().lines if self._file else ("from the distribution",)
+        return Description(self.key, (*lines, f"inputs {self.inputs}"))
+
+    @property
+    def _file(self) -> File | None:
+        return None if self.content is None else File(f"{UNIT_DIRECTORY}/{self.name}", self.content, kind="unit")
+
+    def _started(self, host: Host) -> str | None:
+        state = host.files.read(f"{STARTED}/{self.name}")
+        return state.content.decode().strip() if state and state.content else None
+
+
+def reads(*files: File) -> str:
+    """One digest over the files that a service reads at its start."""
+    return digest("\n".join(f"{file.path} {file.digest}" for file in files).encode())
