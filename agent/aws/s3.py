@@ -1,0 +1,176 @@
+"""S3 for a node: get, get into a file, put. Bounded in bytes and time, and every refusal explained (s3_errors).
+
+Not botocore: its S3 client costs 250 ms of import and model loading on a path that runs every minute (trust.md 1.1).
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import IO, Generic, TypeVar
+
+from agent.aws import s3_errors
+from agent.aws.credentials import CredentialSource
+from agent.aws.http import Broken, Http, Response, Timeouts, TooLarge
+from agent.aws.sigv4 import encode_path, sign
+from agent.waits import Waits
+
+Result = TypeVar("Result")
+LIMIT = 60.0  # seconds in all for a small object, retries included
+_MAX_ERROR = 64 * 1024
+SLOWEST = 2_000_000  # bytes per second that a large object must at least come with
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """`body` is None when `if_none_match` was still right: nothing changed."""
+
+    body: bytes | None = field(repr=False)
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Where objects lie. `endpoint` stands in for AWS's own and is then addressed path-style."""
+
+    name: str
+    region: str
+    endpoint: str | None = None
+
+    def url(self, key: str) -> str:
+        if any(part in (".", "..", "") for part in key.split("/")):
+            raise ValueError(f"{key!r} is not a plain S3 key")  # HTTP clients rewrite such paths after signing
+        path = encode_path(key)
+        if self.endpoint:
+            return f"{self.endpoint.rstrip('/')}/{self.name}/{path}"
+        suffix = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
+        host = f"s3.{self.region}.{suffix}"
+        if "." in self.name:  # the certificate *.s3.REGION covers one label only
+            return f"https://{host}/{self.name}/{path}"
+        return f"https://{self.name}.{host}/{path}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Request(Generic[Result]):
+    method: str
+    key: str
+    read: Callable[[Response, s3_errors.Asked], Result]
+    timeouts: Timeouts
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class S3:
+    """A client for one bucket and one thread.
+
+    `credentials` is asked before every request; `renew` is told when S3 calls them expired. Everything raised is a
+    BootwrightError; those of agent.aws.s3_errors have classes of their own where a caller may want to go on.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        credentials: CredentialSource,
+        *,
+        renew: Callable[[], None] | None = None,
+        waits: Waits | None = None,
+        timeouts: Timeouts | None = None,
+        limit: float = LIMIT,
+    ) -> None:
+        self._bucket = bucket
+        self._credentials = credentials
+        self._renew = renew or (lambda: None)
+        self._waits = waits or Waits()
+        self._timeouts = timeouts or Timeouts()
+        self._limit = limit
+        self._http = Http()
+
+    def get(self, key: str, *, max_bytes: int, if_none_match: str | None = None) -> Object:
+        """Raises NoSuchKey, AccessDenied, or TooLong after at most `max_bytes`."""
+
+        def read(response: Response, asked: s3_errors.Asked) -> Object:
+            etag = response.headers.get("ETag", "")
+            if response.status == 304:
+                return Object(None, etag)
+            try:
+                return Object(response.body(limit=max_bytes), etag)
+            except TooLarge as error:
+                raise s3_errors.too_long(asked, max_bytes) from error
+
+        headers = {"If-None-Match": if_none_match} if if_none_match else {}
+        return self._call(_Request("GET", key, read, self._timeouts, headers))
+
+    def get_to_file(self, key: str, file: IO[bytes], *, size: int) -> str:
+        """Stream exactly `size` bytes into `file` (seekable); their hex sha256, which the caller compares."""
+        timeouts = Timeouts(self._timeouts.connect, self._timeouts.read, self._timeouts.total + size / SLOWEST)
+
+        def read(response: Response, asked: s3_errors.Asked) -> str:
+            file.seek(0)
+            file.truncate()
+            digest = hashlib.sha256()
+            try:
+                for chunk in response.chunks(limit=size):
+                    digest.update(chunk)
+                    file.write(chunk)
+            except TooLarge as error:
+                raise s3_errors.too_long(asked, size) from error
+            if file.tell() != size:
+                raise s3_errors.wrong_size(asked, found=file.tell(), expected=size)
+            return digest.hexdigest()
+
+        return self._call(_Request("GET", key, read, timeouts))
+
+    def put(self, key: str, body: bytes, *, if_match: str | None = None, if_none_match: str | None = None) -> str:
+        """The new ETag. Raises PreconditionFailed when the object is not what `if_match` or `if_none_match` says."""
+        conditions = {"If-Match": if_match, "If-None-Match": if_none_match}
+        headers = {name: value for name, value in conditions.items() if value}
+
+        def read(response: Response, _asked: s3_errors.Asked) -> str:
+            response.body(limit=_MAX_ERROR)
+            return response.headers.get("ETag", "")
+
+        return self._call(_Request("PUT", key, read, self._timeouts, headers, body))
+
+    def _call(self, request: _Request[Result]) -> Result:
+        return self._waits.until(
+            f"S3 {request.method} {request.key}",
+            lambda: self._once(request),
+            limit=self._limit,
+            longest=10.0,
+            on=s3_errors.Transient,
+        )
+
+    def _once(self, request: _Request[Result]) -> Result:
+        credentials = self._credentials()
+        url, now = self._bucket.url(request.key), datetime.now(UTC)
+        asked = s3_errors.Asked(
+            request.method, self._bucket.name, self._bucket.region, request.key, credentials.source, now
+        )
+        headers = sign(
+            request.method,
+            url,
+            headers=request.headers,
+            body=request.body,
+            credentials=credentials,
+            scope=(self._bucket.region, "s3"),
+            now=now,
+        )
+        try:
+            with self._http.exchange(
+                request.method, url, headers=headers, timeouts=request.timeouts, body=request.body or None
+            ) as response:
+                if response.status in (200, 304):
+                    return request.read(response, asked)
+                error = s3_errors.explain(asked, response.status, response.headers, _start_of(response))
+        except Broken as broken:
+            raise s3_errors.unreachable(asked, str(broken)) from broken
+        if isinstance(error, s3_errors.ExpiredToken):
+            self._renew()
+        raise error
+
+
+def _start_of(response: Response) -> bytes:
+    try:
+        return response.body(limit=_MAX_ERROR)
+    except TooLarge:
+        return b""

@@ -1,0 +1,55 @@
+"""Every wait of the agent has a name, a limit on a monotonic clock, and shows up in the status while it lasts."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from units.errors import Retryable
+
+Result = TypeVar("Result")
+
+
+def silent(name: str) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """`progress` is called with the name of each wait as it begins: status, console and sd_notify show it."""
+
+    progress: Callable[[str], None] = silent
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def until(
+        self,
+        name: str,
+        attempt: Callable[[], Result],
+        *,
+        limit: float,
+        pause: float = 0.2,
+        longest: float = 5.0,
+        on: type[Retryable] = Retryable,
+    ) -> Result:
+        """Call `attempt` until it returns; all in seconds.
+
+        An `on` error from it is waited out, with pauses that double up to `longest` and lose up to a half at random,
+        so that a thousand nodes do not ask in step. At the limit the last one goes to the caller; every other error
+        goes at once.
+        """
+        deadline = self.monotonic() + limit
+        announced = False
+        while True:
+            try:
+                return attempt()
+            except on as error:
+                left = deadline - self.monotonic()
+                if left <= 0:
+                    raise
+                if not announced:
+                    self.progress(f"{name}: {error.message}")
+                    announced = True
+            self.sleep(min(left, pause * random.uniform(0.5, 1.0)))  # noqa: S311  spreads load, guards nothing
+            pause = min(pause * 2, longest)
