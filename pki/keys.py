@@ -92,7 +92,7 @@ def accept(key: PublicKeyTypes) -> PublicKey:
             # A huge exponent makes every verification slow: refused before any signature is looked at.
             if key.key_size in _RSA_BITS and exponent == 65537:
                 return key
-            found = f"RSA of {key.key_size} bits with exponent {exponent:.6g}"
+            found = f"RSA of {key.key_size} bits with an exponent of {exponent.bit_length()} bits"
         case _:
             found = type(key).__name__
     raise PkiError("key-refused", f"a public key of kind {found}; allowed: {_ALLOWED}")
