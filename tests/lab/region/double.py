@@ -1,0 +1,64 @@
+"""A machine double: keeps a diary of what the region did to it, and boots nothing.
+
+The diary is one JSON line per event in `diary.jsonl`. Files in its directory make it misbehave:
+`refuse-start`, and `busy-VOLUME` (the guest holds the disk open).
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.lab.region.machines import Completed, Instance
+
+
+class MachineDouble:
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._directory = instance.directory
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._power = self._directory / "power"
+        self.console_path.touch()
+        self._note("launch", **{name: str(getattr(instance, name)) for name in ("private_ip", "mac", "zone")})
+
+    @property
+    def console_path(self) -> Path:
+        return self._directory / "console.log"
+
+    def start(self) -> None:
+        if (self._directory / "refuse-start").exists():
+            raise RuntimeError("machine double: told to refuse start")
+        self._power.touch()
+        with self.console_path.open("a") as console:
+            console.write(f"machine double {self._instance.id}: this is no kernel\n")
+        self._note("start")
+
+    def power_cut(self) -> None:
+        self._power.unlink(missing_ok=True)
+        self._note("power-cut")
+
+    def shutdown(self, timeout: float) -> None:
+        self._power.unlink(missing_ok=True)
+        self._note("shutdown")
+
+    def attach_volume(self, volume_id: str, path: Path) -> None:
+        self._note("attach", volume=volume_id, path=str(path))
+
+    def detach_volume(self, volume_id: str) -> None:
+        if (self._directory / f"busy-{volume_id}").exists():
+            raise RuntimeError(f"machine double: {volume_id} is mounted")
+        self._note("detach", volume=volume_id)
+
+    def exec(self, argv: Sequence[str], *, timeout: float) -> Completed:
+        self._note("exec", argv=list(argv))
+        return Completed(returncode=0, stdout=f"machine double ran {argv!r}\n", stderr="")
+
+    def is_alive(self) -> bool:
+        return self._power.exists()
+
+    def _note(self, event: str, **facts: object) -> None:
+        with (self._directory / "diary.jsonl").open("a") as diary:
+            diary.write(json.dumps({"event": event, **facts}) + "\n")
+
+
+def launch(instance: Instance) -> MachineDouble:
+    return MachineDouble(instance)

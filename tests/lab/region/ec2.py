@@ -1,0 +1,345 @@
+"""moto's EC2 with instance and attachment states that take time, exclude each other, and move real machines."""
+
+import logging
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend
+from moto.ec2.models.instance_types import INSTANCE_TYPES
+from moto.ec2.models.instances import InstanceState, StateReason
+
+from tests.lab.region.attachments import check_attach, check_detach
+from tests.lab.region.calls import CURRENT_CALL
+from tests.lab.region.faults import Faults
+from tests.lab.region.fleet import Fleet
+from tests.lab.region.launches import check_launch, complete_launch
+from tests.lab.region.machines import Instance
+from tests.lab.region.settings import RegionSettings, RunDirectory
+from tests.lab.region.timeline import Timeline
+
+LOG = logging.getLogger(__name__)
+CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+GONE = ("shutting-down", "terminated")
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    fleet: Fleet
+    timeline: Timeline
+    faults: Faults
+    settings: RegionSettings
+    run: RunDirectory
+
+
+class StrictEC2Backend(EC2Backend):
+    """`gate` serialises everything that changes state: attach is a lock, so it must be atomic."""
+
+    wiring: ClassVar[Wiring]
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        self.gate = threading.RLock()
+        self._launching = False
+        self._tokens: dict[str, Any] = {}
+        super().__init__(region_name, account_id)
+
+    @property
+    def _url_module(self) -> Any:
+        from moto.ec2 import urls  # moto derives it from the class's module, which is ours
+
+        return urls
+
+    # --- instances ---------------------------------------------------------------------------------------
+
+    def run_instances(self, *args: Any, **kwargs: Any) -> Any:
+        """The same ClientToken gives the same instances (botocore sends one, and retries with it)."""
+        call = CURRENT_CALL.get()
+        token = call.form.get("ClientToken", "") if call and call.action == "RunInstances" else ""
+        check_launch(kwargs, args[2] if len(args) > 2 else kwargs.get("user_data"))
+        complete_launch(kwargs)
+        with self.gate:
+            if token in self._tokens:
+                return self._tokens[token]
+            self._launching = True
+            try:
+                reservation = super().run_instances(*args, **kwargs)
+            finally:
+                self._launching = False
+            if token:
+                self._tokens[token] = reservation
+            for instance in reservation.instances:
+                _set_state(instance, "pending")
+                self._later("launch", f"bring up {instance.id}", self._bring_up, instance)
+        return reservation
+
+    def terminate_instances(self, instance_ids: list[str]) -> list[tuple[Any, InstanceState]]:
+        with self.gate:
+            instances = self._known(instance_ids)
+            for instance in instances:
+                if instance.disable_api_termination is True:
+                    raise EC2ClientError(
+                        "OperationNotPermitted",
+                        f"The instance '{instance.id}' may not be terminated. Modify its "
+                        "'disableApiTermination' instance attribute and try again.",
+                    )
+            return [(instance, self._terminate(instance)) for instance in instances]
+
+    def stop_instances(self, instance_ids: list[str]) -> list[tuple[Any, InstanceState]]:
+        with self.gate:
+            instances = self._known(instance_ids)
+            _require(instances, ("pending", "running", "stopping", "stopped"), "stopped")
+            changes = [(instance, _copy_state(instance)) for instance in instances]
+            for instance, previous in changes:
+                if previous.name in ("pending", "running"):
+                    _set_state(instance, "stopping")
+                    self._soon(f"stop {instance.id}", self._stop, instance)
+            return changes
+
+    def start_instances(self, instance_ids: list[str]) -> list[tuple[Any, InstanceState]]:
+        with self.gate:
+            instances = self._known(instance_ids)
+            _require(instances, ("pending", "running", "stopped"), "started")
+            changes = [(instance, _copy_state(instance)) for instance in instances]
+            for instance, previous in changes:
+                if previous.name == "stopped":
+                    _set_state(instance, "pending")
+                    self._later("launch", f"start {instance.id}", self._bring_up, instance)
+            return changes
+
+    def reboot_instances(self, instance_ids: list[str]) -> list[Any]:
+        with self.gate:
+            instances = self._known(instance_ids)
+            _require(instances, ("running",), "rebooted")
+            for instance in instances:
+                self._soon(f"reboot {instance.id}", self.restart_machine, instance, True)
+            return instances
+
+    def restart_machine(self, instance: Any, graceful: bool) -> None:
+        """Off and on again with the same disks and volumes; EC2 calls the instance running all the while."""
+        fleet = self.wiring.fleet
+        if graceful:
+            fleet.shutdown(instance.id)
+        else:
+            fleet.power_cut(instance.id, dark=True)
+        fleet.restart(instance.id)
+        self._plug_volumes(instance)
+
+    def notice_machines_that_died(self) -> None:
+        """A guest that powered itself off: its instance stops, or terminates when launched so."""
+        with self.gate:
+            for instance in self.all_instances():
+                fleet = self.wiring.fleet
+                if instance.state != "running" or fleet.is_alive(instance.id) or fleet.is_dark(instance.id):
+                    continue
+                LOG.warning("%s has powered off", instance.id)
+                if instance.instance_initiated_shutdown_behavior == "terminate":
+                    self._terminate(instance)
+                else:
+                    _set_state(instance, "stopped", "Client.InstanceInitiatedShutdown")
+
+    # --- volumes -----------------------------------------------------------------------------------------
+
+    def attach_volume(
+        self, volume_id: str, instance_id: str, device_path: str, delete_on_termination: bool = False
+    ) -> Any:
+        with self.gate:
+            if self._launching:
+                return super().attach_volume(volume_id, instance_id, device_path, delete_on_termination)
+            volume, instance = self.get_volume(volume_id), self.get_instance(instance_id)
+            check_attach(volume, instance, device_path, self.wiring.settings.volume_limit)
+            attachment = super().attach_volume(volume_id, instance_id, device_path, delete_on_termination)
+            _set_attachment(attachment, "attaching")
+            self._later("attach", f"attach {volume_id}", self._finish_attach, attachment)
+            return attachment
+
+    def detach_volume(self, volume_id: str, instance_id: str, device_path: str) -> Any:
+        call = CURRENT_CALL.get()
+        force = bool(call and call.form.get("Force", "").lower() == "true")
+        with self.gate:
+            volume = self.get_volume(volume_id)
+            if instance_id:
+                self.get_instance(instance_id)
+            check_detach(volume, instance_id, device_path)
+            attachment = volume.attachment
+            if attachment.status != "detaching":
+                _set_attachment(attachment, "detaching")
+                self._later("detach", f"detach {volume_id}", self._finish_detach, attachment, force)
+            return attachment
+
+    def delete_volume(self, volume_id: str) -> Any:
+        with self.gate:
+            volume = super().delete_volume(volume_id)
+            self.wiring.fleet.delete_volume(volume_id)
+            return volume
+
+    # --- steps that happen later -------------------------------------------------------------------------
+
+    def _bring_up(self, instance: Any) -> None:
+        try:
+            self.wiring.fleet.switch_on(self._machine(instance))
+        except Exception:
+            LOG.exception("launch of %s failed", instance.id)
+            with self.gate:
+                self._terminate(instance, "Server.InternalError")
+            return
+        with self.gate:
+            if instance.state == "pending":
+                _set_state(instance, "running")
+        self._plug_volumes(instance)
+
+    def _plug_volumes(self, instance: Any) -> None:
+        for device, block in list(instance.block_device_mapping.items()):
+            if device != instance.root_device_name:
+                volume = self.get_volume(block.volume_id)
+                if volume.attachment and volume.attachment.status == "attached":
+                    self.wiring.fleet.attach(instance.id, volume.id, volume.size)
+
+    def _stop(self, instance: Any) -> None:
+        self.wiring.fleet.shutdown(instance.id)
+        with self.gate:
+            if instance.state == "stopping":
+                _set_state(instance, "stopped", "Client.UserInitiatedShutdown")
+
+    def _terminate(self, instance: Any, reason: str = "Client.UserInitiatedShutdown") -> InstanceState:
+        previous = _copy_state(instance)
+        if previous.name not in GONE:
+            _set_state(instance, "shutting-down", reason)
+            self._soon(f"scrap {instance.id}", self._scrap, instance)
+        return previous
+
+    def _scrap(self, instance: Any) -> None:
+        self.wiring.fleet.scrap(instance.id)
+        self._later("terminate", f"terminate {instance.id}", self._bury, instance)
+
+    def _bury(self, instance: Any) -> None:
+        with self.gate:
+            _set_state(instance, "terminated", instance.state_reason.code)
+            association = self.iam_instance_profile_associations.get(instance.id)
+            if association:
+                self.disassociate_iam_instance_profile(association_id=association.association_id)
+            for volume in self._volumes_of(instance):
+                _set_attachment(volume.attachment, "detaching")
+        self._later("release", f"release the volumes of {instance.id}", self._release, instance)
+
+    def _release(self, instance: Any) -> None:
+        with self.gate:
+            for volume in self._volumes_of(instance):
+                block = instance.block_device_mapping.get(volume.attachment.device)
+                _drop(volume.attachment)
+                if block and block.delete_on_termination:
+                    self.delete_volume(volume.id)
+
+    def _finish_attach(self, attachment: Any) -> None:
+        volume, instance = attachment.volume, attachment.instance
+
+        def attempt() -> bool:
+            if volume.attachment is not attachment or attachment.status != "attaching":
+                return True
+            if self.wiring.faults.is_stuck(volume.id, "attaching"):
+                return False
+            if instance.state == "running":
+                try:
+                    self.wiring.fleet.attach(instance.id, volume.id, volume.size)
+                except Exception:
+                    LOG.exception("cannot plug %s into %s yet", volume.id, instance.id)
+                    return False
+            with self.gate:
+                if volume.attachment is attachment and attachment.status == "attaching":
+                    _set_attachment(attachment, "attached")
+            return True
+
+        self.wiring.timeline.until(f"{volume.id} plugged into {instance.id}", attempt, every=0.2)
+
+    def _finish_detach(self, attachment: Any, force: bool) -> None:
+        volume, instance = attachment.volume, attachment.instance
+
+        def attempt() -> bool:
+            if volume.attachment is not attachment:
+                return True
+            if self.wiring.faults.is_stuck(volume.id, "detaching"):
+                return False
+            if self._still_holds(attachment) and not (force and self.wiring.fleet.is_dark(instance.id)):
+                attachment.status = "busy"  # EC2 waits for the guest to let go; so do we
+                return False
+            with self.gate:
+                if volume.attachment is attachment:
+                    _drop(attachment)
+            return True
+
+        self.wiring.timeline.until(f"{instance.id} lets go of {volume.id}", attempt, every=0.2)
+
+    def _still_holds(self, attachment: Any) -> bool:
+        fleet, instance_id = self.wiring.fleet, attachment.instance.id
+        if fleet.is_dark(instance_id):
+            return True
+        try:
+            fleet.detach(instance_id, attachment.volume.id)
+        except Exception as error:
+            LOG.info("%s holds %s: %s", instance_id, attachment.volume.id, error)
+            return True
+        return False
+
+    # --- small things ------------------------------------------------------------------------------------
+
+    def _machine(self, instance: Any) -> Instance:
+        settings = self.wiring.settings
+        memory = INSTANCE_TYPES[instance.instance_type]["MemoryInfo"]["SizeInMiB"]
+        return Instance(
+            id=instance.id,
+            image_id=instance.image_id,
+            instance_type=instance.instance_type,
+            memory_mib=min(memory, settings.memory_limit_mib),
+            zone=instance.availability_zone,
+            private_ip=instance.private_ip,
+            prefix_length=settings.network.prefix_length,
+            gateway=settings.network.api_host,
+            mac=instance.nics[0].mac_address,
+            hostname=instance.private_dns_name,
+            directory=self.wiring.run.machine(instance.id),
+        )
+
+    def _volumes_of(self, instance: Any) -> list[Any]:
+        return [v for v in self.volumes.values() if v.attachment and v.attachment.instance is instance]
+
+    def _known(self, instance_ids: Iterable[str]) -> list[Any]:
+        return list(self.get_multi_instances_by_id(list(instance_ids)))
+
+    def _soon(self, name: str, step: Any, *arguments: Any) -> None:
+        self.wiring.timeline.after(0, name, lambda: step(*arguments))
+
+    def _later(self, delay: str, name: str, step: Any, *arguments: Any) -> None:
+        seconds = getattr(self.wiring.settings.delays, delay)
+        self.wiring.timeline.after(seconds, name, lambda: step(*arguments))
+
+
+def _set_state(instance: Any, name: str, reason: str = "") -> None:
+    instance._state = InstanceState(name, CODES[name])
+    instance.state_reason = StateReason(reason, reason)
+
+
+def _copy_state(instance: Any) -> InstanceState:
+    return InstanceState(instance.state, instance.state_code)
+
+
+def _require(instances: Iterable[Any], states: tuple[str, ...], verb: str) -> None:
+    for instance in instances:
+        if instance.state not in states:
+            raise EC2ClientError(
+                "IncorrectInstanceState",
+                f"The instance '{instance.id}' is not in a state from which it can be {verb}.",
+            )
+
+
+def _set_attachment(attachment: Any, status: str) -> None:
+    attachment.status = status
+    block = attachment.instance.block_device_mapping.get(attachment.device)
+    if block:
+        block.status = status
+
+
+def _drop(attachment: Any) -> None:
+    attachment.status = "detached"
+    attachment.volume.attachment = None
+    attachment.instance.block_device_mapping.pop(attachment.device, None)

@@ -1,0 +1,106 @@
+"""Starting and ending a lab. `with Lab(run_directory) as lab:` ends everything it started, whatever happens inside."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from tests.lab.region.client import LabClient, LabError
+from tests.lab.region.processes import Process, end_leftovers
+from tests.lab.region.settings import RegionSettings, RunDirectory
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+START_SECONDS = 60.0
+LOG_LINES = 30
+
+
+def start(run_directory: Path, settings: RegionSettings) -> LabClient:
+    """A region in the background, in a session of its own; returns once it answers. Raises LabError."""
+    run = RunDirectory(run_directory.resolve())
+    run.path.mkdir(parents=True, exist_ok=True)
+    if _answers(run):
+        raise LabError(f"a lab is up in {run.path} already; end it first: python -m tests.lab down")
+    run.state.unlink(missing_ok=True)
+    run.settings.write_text(settings.to_json())
+    with (run.path / "region.out").open("ab") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tests.lab.region", str(run.path)],
+            cwd=REPOSITORY,
+            env={**_without_aws(os.environ), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while not run.state.exists():
+        if child.poll() is not None:
+            raise LabError(f"the region ended with {child.returncode} while starting:\n{_said(run)}")
+        if time.monotonic() > deadline:
+            Process.of(child.pid, "region").end()
+            raise LabError(f"the region did not answer in {START_SECONDS:.0f} s:\n{_said(run)}")
+        time.sleep(0.05)
+    return LabClient(run.path)
+
+
+def end(run_directory: Path) -> list[Process]:
+    """End the region and every process in its ledger. Returns what was alive; nothing to end is no error."""
+    run = RunDirectory(run_directory.resolve())
+    ended = []
+    if run.processes.exists():
+        region = Process.read(run.processes.read_text().splitlines()[0])
+        if region.is_alive():
+            ended.append(region)
+            region.end(patience=60.0)
+    ended += end_leftovers(run.processes)
+    run.state.unlink(missing_ok=True)
+    return ended
+
+
+class Lab:
+    """A lab for as long as a `with` block; inside it is a LabClient."""
+
+    def __init__(self, run_directory: Path, settings: RegionSettings | None = None) -> None:
+        self._run_directory = run_directory
+        self._settings = settings or RegionSettings()
+
+    def __enter__(self) -> LabClient:
+        try:
+            return start(self._run_directory, self._settings)
+        except BaseException:
+            end(self._run_directory)
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        end(self._run_directory)
+
+
+def _answers(run: RunDirectory) -> bool:
+    with contextlib.suppress(LabError):
+        LabClient(run.path).status()
+        return True
+    return False
+
+
+def _said(run: RunDirectory) -> str:
+    return "\n".join(_tails(run.path / "region.out", run.log))
+
+
+def _tails(*files: Path) -> Iterator[str]:
+    for file in files:
+        if file.exists():
+            yield from file.read_text(errors="replace").splitlines()[-LOG_LINES:]
+
+
+def _without_aws(environment: "os._Environ[str]") -> dict[str, str]:
+    """The caller's own AWS account has no business in the region's process."""
+    return {name: value for name, value in environment.items() if not name.startswith("AWS_")}

@@ -1,0 +1,69 @@
+"""What a lab account holds from the start: network, roles, an image, a KMS key. Made through the public API."""
+
+import json
+from typing import Any
+
+from tests.lab.region.roles import CONTROL_PLANE, NODE, policy_document
+from tests.lab.region.settings import ZONES, RegionSettings
+
+EC2_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+def provision(clients: Any, settings: RegionSettings) -> dict[str, Any]:
+    """clients: service name -> boto3 client. Returns what was made, in the shape of Terraform outputs."""
+    ec2 = clients("ec2")
+    _drop_default_vpc(ec2)
+    vpc = ec2.create_vpc(CidrBlock=settings.network.cidr)["Vpc"]["VpcId"]
+    ec2.create_tags(Resources=[vpc], Tags=[{"Key": "Name", "Value": "lab"}])
+    subnets = {
+        zone: ec2.create_subnet(
+            VpcId=vpc,
+            CidrBlock=settings.network.subnet(zone[-1]),
+            AvailabilityZone=zone,
+            TagSpecifications=[{"ResourceType": "subnet", "Tags": [{"Key": "Name", "Value": f"private-{zone}"}]}],
+        )["Subnet"]["SubnetId"]
+        for zone in settings.zone_names()
+    }
+    image = ec2.register_image(
+        Name="bootwright-lab",
+        Architecture="x86_64",
+        RootDeviceName="/dev/sda1",
+        VirtualizationType="hvm",
+        BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 8}}],
+    )["ImageId"]
+    return {
+        "region": settings.region,
+        "vpc_id": vpc,
+        "network_cidr": settings.network.cidr,
+        "private_subnet_ids": subnets,
+        "zones": [settings.region + zone for zone in ZONES],
+        "image_id": image,
+        "kms_key_arn": _kms_key(clients("kms")),
+        "instance_profiles": {role: _role(clients("iam"), role) for role in (CONTROL_PLANE, NODE)},
+    }
+
+
+def _drop_default_vpc(ec2: Any) -> None:
+    """Instances without a subnet would get addresses no lab machine can have; now they get VPCIdNotSpecified."""
+    for vpc in ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]:
+        owned = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
+        for subnet in ec2.describe_subnets(Filters=owned)["Subnets"]:
+            ec2.delete_subnet(SubnetId=subnet["SubnetId"])
+        ec2.delete_vpc(VpcId=vpc["VpcId"])
+
+
+def _kms_key(kms: Any) -> str:
+    arn = kms.create_key(Description="envelope encryption of the lab cluster's secrets")["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName="alias/bootwright-lab", TargetKeyId=arn)
+    return str(arn)
+
+
+def _role(iam: Any, name: str) -> str:
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(EC2_TRUST))
+    iam.put_role_policy(RoleName=name, PolicyName="bootwright", PolicyDocument=json.dumps(policy_document(name)))
+    profile = iam.create_instance_profile(InstanceProfileName=name)["InstanceProfile"]
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+    return str(profile["Arn"])
