@@ -1,44 +1,29 @@
-"""Whole writes: after a power cut a file holds all of the old bytes or all of the new (DESIGN section 1, rule 4)."""
+"""The agent's own small state files: whole writes (agent.linux.atomic), bounded reads."""
 
-import contextlib
 import os
-import secrets
 from pathlib import Path
 
-TEMPORARY_PREFIX = ".bootwright-"
+from agent.linux.atomic import opened_directory, replacing
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Hidden temporary beside it, created with its mode, fsync, rename, fsync directory. OSError as it comes."""
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)  # the umask took bits from the mode above
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    sync_directory(path.parent)
+    """After a power cut the file holds all of the old bytes or all of the new. OSError as it comes."""
+    with replacing(path, mode=mode, ids=None) as file:
+        file.write(content)
 
 
 def sync_directory(path: Path) -> None:
     """A rename is on the disk only when its directory is."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with opened_directory(path) as descriptor:
+        os.fsync(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def sweep_temporaries(directory: Path) -> None:
-    """Remove what a power cut left half written; call only while nobody else writes there."""
-    for stray in directory.glob(f"{TEMPORARY_PREFIX}*"):
-        stray.unlink(missing_ok=True)
 
 
 def read_bounded(path: Path, *, limit: int) -> bytes | None:

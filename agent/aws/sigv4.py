@@ -63,5 +63,5 @@ def encode_path(key: str) -> str:
 
 
 def _canonical_query(query: str) -> str:
-    pairs = (pair.partition("=") for pair in query.split("&") if pair)
-    return "&".join(sorted(f"{name}={value}" for name, _, value in pairs))
+    pairs = sorted((name, value) for name, _, value in (pair.partition("=") for pair in query.split("&") if pair))
+    return "&".join(f"{name}={value}" for name, value in pairs)
