@@ -1,0 +1,90 @@
+"""A tree of YAML -> ClusterSpec, every wrong field reported. What is right is kept, for the rules to look at."""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from coordinator.spec.cluster import ClusterSpec
+from coordinator.spec.explaining import explain
+from coordinator.spec.problems import Path, SpecProblem
+from coordinator.spec.schema import example_at, needs
+from coordinator.spec.yaml_tree import Fields, plain_value
+
+_ROUNDS = 8  # each replaces what the one before found wrong; three have been the most that a real spec needed
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """`spec` is the input with everything at the paths in `replaced` exchanged for a default or an example."""
+
+    spec: ClusterSpec | None
+    problems: tuple[SpecProblem, ...]
+    replaced: frozenset[Path]
+
+
+def decode(root: Fields, already_wrong: Collection[Path] = ()) -> Decoded:
+    """Decode `root`. Problems at the paths in `already_wrong` have been reported and are not reported again."""
+    data = plain_value(root)
+    problems: dict[Path, SpecProblem] = {}
+    replaced: set[Path] = {path for path in already_wrong if path}
+    exchanged: set[Path] = set()
+    for _ in range(_ROUNDS):
+        try:
+            spec = ClusterSpec.model_validate_json(json.dumps(data), by_alias=True, by_name=False)
+        except ValidationError as error:
+            wrong = [(_path(details["loc"]), details) for details in error.errors(include_url=False)]
+        else:
+            return Decoded(spec, tuple(problems.values()), frozenset(replaced))
+        before = frozenset(replaced)
+        # Deepest and last first: taking an item out of a list must not move one that is still to be looked at.
+        for path, details in sorted(wrong, key=lambda each: _order(each[0]), reverse=True):
+            if not overlaps(path, before):
+                problems.setdefault(path, explain(details, path, root))
+            if details["type"] == "extra_forbidden":
+                _remove(data, path)
+            else:
+                _replace(data, path, again=path in exchanged)
+                replaced.add(path)
+                exchanged.add(path)
+    return Decoded(None, tuple(problems.values()), frozenset(replaced))
+
+
+def overlaps(path: Path, others: Collection[Path]) -> bool:
+    """Whether `path` is, lies in, or contains one of `others`."""
+    return any(path[: len(other)] == other or other[: len(path)] == path for other in others)
+
+
+def _path(location: tuple[int | str, ...]) -> Path:
+    # pydantic marks an error of a mapping's key, rather than its value, with a last step of its own.
+    return location[:-1] if location[-1:] == ("[key]",) else location
+
+
+def _order(path: Path) -> list[tuple[bool, int, str]]:
+    return [(isinstance(step, int), step if isinstance(step, int) else 0, str(step)) for step in path]
+
+
+def _replace(data: Any, path: Path, *, again: bool) -> None:
+    if not needs(path) or again:
+        _remove(data, path)
+    elif path:
+        _container(data, path)[path[-1]] = example_at(path)
+
+
+def _remove(data: Any, path: Path) -> None:
+    container = _container(data, path)
+    if isinstance(container, dict):
+        container.pop(path[-1], None)
+    elif isinstance(container, list) and isinstance(path[-1], int) and path[-1] < len(container):
+        del container[path[-1]]
+
+
+def _container(data: Any, path: Path) -> Any:
+    for step in path[:-1]:
+        if (isinstance(data, dict) and step in data) or (isinstance(data, list) and isinstance(step, int) and step < len(data)):
+            data = data[step]
+        else:
+            return None
+    return data if path else None

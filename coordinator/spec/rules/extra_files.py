@@ -1,0 +1,51 @@
+"""Extra files: for groups that exist, each path once, not too much of it."""
+
+from collections.abc import Iterator
+
+from coordinator.spec.problems import shown
+from coordinator.spec.rules.finding import Draft, Finding, Rule
+from coordinator.spec.suggestions import did_you_mean_value, either
+
+MOST_BYTES = 262_144  # for one group: its release document carries the manifest twice and must stay under 1 MiB
+
+
+def groups(draft: Draft) -> Iterator[Finding]:
+    known = [group.name for group in draft.spec.instance_groups]
+    for index, file in enumerate(draft.spec.files):
+        for position, name in enumerate(file.groups):
+            if name not in known:
+                path = ("files", index, "groups", position)
+                yield Finding(path, shown(name), f"an instance group: {either(known)}", did_you_mean_value(name, known))
+
+
+def collisions(draft: Draft) -> Iterator[Finding]:
+    reported: set[int] = set()
+    for group in draft.spec.instance_groups:
+        mine = [(index, file) for index, file in enumerate(draft.spec.files) if file in draft.spec.files_for(group)]
+        taken: dict[str, int] = {}
+        for index, file in mine:
+            above = next((path for path in taken if _clash(path, file.path)), None)
+            if above is not None and index not in reported:
+                reported.add(index)
+                allowed = f"a path that files[{taken[above]}] ({above}) leaves free"
+                yield Finding(("files", index, "path"), shown(file.path), allowed, f"both go to group {group.name}")
+            taken.setdefault(file.path, index)
+
+
+def _clash(one: str, other: str) -> bool:
+    return one == other or other.startswith(f"{one}/") or one.startswith(f"{other}/")
+
+
+def total_size(draft: Draft) -> Iterator[Finding]:
+    for group in draft.spec.instance_groups:
+        size = sum(len(file.data) for file in draft.spec.files_for(group))
+        if size > MOST_BYTES:
+            found = f"{size} bytes for group {group.name}"
+            yield Finding(
+                ("files",), found, f"at most {MOST_BYTES}", "large files belong into the image, or are assets"
+            )
+            return
+
+
+_READS = ("files", "instanceGroups.name", "instanceGroups.role")
+RULES = (Rule(_READS, groups), Rule(_READS, collisions), Rule(_READS, total_size))
