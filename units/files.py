@@ -1,8 +1,10 @@
 """Directory, File, Symlink and HostsBlock: what lies in the file system."""
 
+import base64
 import difflib
 import hashlib
 from dataclasses import dataclass, field
+from typing import Literal
 
 from units.host import FileState, Host
 from units.resource import Change, Description
@@ -60,6 +62,7 @@ class File:
     group: str = ROOT
     secret: bool = False
     kind: str = "file"
+    encoding: Literal["text", "base64"] = "text"
 
     @property
     def key(self) -> str:
@@ -67,7 +70,11 @@ class File:
 
     @property
     def digest(self) -> str:
-        return digest(self.content.encode())
+        return digest(self.data)
+
+    @property
+    def data(self) -> bytes:
+        return base64.b64decode(self.content) if self.encoding == "base64" else self.content.encode()
 
     def check(self, host: Host) -> Change | None:
         state = host.files.read(self.path)
@@ -75,14 +82,13 @@ class File:
             return Change("create", self._diff(""))
         if state.kind != "file":
             return Change(f"replace a {state.kind}", self._diff(""))
-        if state.content != self.content.encode():
+        if state.content != self.data:
             return Change("update", self._diff((state.content or b"").decode(errors="replace")))
         attributes = _differs(state, self.mode, self.owner, self.group)
         return Change(f"attributes {attributes}") if attributes else None
 
     def apply(self, host: Host) -> None:
-        content = self.content.encode()
-        host.files.write(self.path, content, mode=self.mode, owner=self.owner, group=self.group)
+        host.files.write(self.path, self.data, mode=self.mode, owner=self.owner, group=self.group)
 
     def describe(self) -> Description:
         head = _attributes(self.mode, self.owner, self.group)

@@ -8,7 +8,7 @@ import ipaddress
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from units.errors import Invalid, Problem, Refused
 
@@ -19,9 +19,17 @@ Role = Literal["control-plane", "node"]
 Cni = Literal["bridge", "calico", "flannel", "cilium", "amazon-vpc", "none"]
 AuthorityName = Literal["kubernetes", "etcd-peers", "etcd-clients", "front-proxy"]
 
+
+def _plain_absolute(path: str) -> str:
+    parts = path.split("/")[1:]
+    if not path.startswith("/") or any(part in ("", ".", "..") for part in parts) or set(path) & {"\x00", "\n"}:
+        raise ValueError("must be an absolute path without //, . or ..")
+    return path
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/(?!.*(^|/)\.\.?(/|$))[^\x00\n]+$")]
+AbsolutePath = Annotated[str, AfterValidator(_plain_absolute)]
 Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
 Arguments = dict[str, str]  # flag name without dashes -> value
 
@@ -36,7 +44,6 @@ class Cluster(Part):
     name: Name
     uid: str  # made once by `coordinator init`; tells two clusters of one name apart
     region: str
-    zones: tuple[str, ...] = ()
 
 
 class Taint(Part):
@@ -48,6 +55,7 @@ class Taint(Part):
 class Group(Part):
     name: Name
     role: Role
+    zones: tuple[str, ...]  # where its machines may be
     labels: dict[str, str] = {}
     taints: tuple[Taint, ...] = ()
     kubelet: dict[str, Any] = {}  # KubeletConfiguration fields laid over ours
@@ -118,6 +126,7 @@ class Components(Part):
 class ExtraFile(Part):
     path: AbsolutePath
     content: str
+    encoding: Literal["text", "base64"] = "text"
     mode: int = 0o644
 
 

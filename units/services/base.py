@@ -46,7 +46,7 @@ def base(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
     for asset in manifest.assets:
         yield InstalledAsset(asset)
     for extra in manifest.files:
-        yield File(extra.path, extra.content, mode=extra.mode, kind="extra-file")
+        yield File(extra.path, extra.content, mode=extra.mode, kind="extra-file", encoding=extra.encoding)
 
 
 def authority_file(manifest: Manifest, name: AuthorityName) -> File:

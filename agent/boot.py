@@ -1,0 +1,139 @@
+"""The story of a boot, top to bottom: who am I, what may I trust, what should I be, make it so, say how it went."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.gather import facts_of
+from agent.linux.machine import MachineFacts
+from agent.reporter import Reporter
+from agent.repository import VerifiedRelease
+from agent.settings import Settings
+from pki.errors import PkiError
+from units.converge import converge
+from units.errors import BootwrightError
+from units.facts import NodeFacts
+from units.host import Host
+from units.manifest import Manifest, Release, decode_release
+from units.names import node_name
+from units.plan import plan
+from units.report import Report
+from units.resource import Resource
+
+
+class InstanceLike(Protocol):
+    """What IMDS tells; `agent.aws.imds.Instance` is one."""
+
+    instance_id: str
+    region: str
+    zone: str
+    machine_type: str
+    architecture: str
+    private_ip: str
+    local_hostname: str
+
+
+class Node(Protocol):
+    """Everything outside that a boot needs, each asked for when the story gets there (`agent.node` is the real one)."""
+
+    reporter: Reporter
+
+    def instance(self) -> InstanceLike: ...
+
+    def machine(self) -> MachineFacts: ...
+
+    def enrolment(self) -> Settings: ...
+
+    def connect(self, settings: Settings, instance: InstanceLike) -> None:
+        """From here on the store can be reached, and the status goes there too."""
+
+    def verified_release(self) -> VerifiedRelease: ...
+
+    def host(self, manifest: Manifest) -> Host: ...
+
+    def remember(self, release: Release) -> None:
+        """What was applied, for a boot without the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What this node should be, proven: the outcome of the first half of the story."""
+
+    release: Release
+    facts: NodeFacts
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.release.stable
+
+
+def boot(node: Node) -> int:
+    """Converge this machine; the exit code. A failure is reported everywhere it can be before this returns."""
+    reporter = node.reporter
+    try:
+        target = find_target(node)
+        with reporter.phase("converging"):
+            report = apply_target(node, target, dry_run=False)
+        reporter.converged(report)
+        if report.failure:
+            failure = report.failure
+            reporter.condition(failure.code, failure.message, remedy=failure.remedy)
+            reporter.finish(failure.exit_code)
+            return failure.exit_code
+        node.remember(target.release)
+    except (BootwrightError, PkiError) as error:
+        return reporter.failed(error)
+    reporter.finish(0)
+    return 0
+
+
+def find_target(node: Node) -> Target:
+    reporter = node.reporter
+    with reporter.phase("asking IMDS who this machine is"):
+        instance = node.instance()
+        machine = node.machine()
+    reporter.update(
+        instance_id=instance.instance_id,
+        zone=instance.zone,
+        private_ip=instance.private_ip,
+        machine_type=instance.machine_type,
+    )
+    with reporter.phase("finding the enrolment"):
+        settings = node.enrolment()
+        reporter.update(cluster=settings.cluster, group=settings.group)
+        node.connect(settings, instance)
+    with reporter.phase("verifying the manifest"):
+        verified = node.verified_release()
+        release = decode_release(verified.release, cluster=settings.cluster, group=settings.group)
+    facts = facts_of(instance, machine)
+    _tell(reporter, verified, release, facts)
+    return Target(release, facts)
+
+
+def apply_target(node: Node, target: Target, *, dry_run: bool) -> Report:
+    reporter = node.reporter
+
+    def observe(resource: Resource, number: int, total: int) -> None:
+        reporter.progress(f"{number}/{total} {resource.key}")
+
+    host = node.host(target.manifest)
+    return converge(plan(target.manifest, target.facts), host, dry_run=dry_run, observe=observe)
+
+
+def _tell(reporter: Reporter, verified: VerifiedRelease, release: Release, facts: NodeFacts) -> None:
+    manifest = release.stable
+    if verified.condition != "Fresh":
+        reporter.condition(verified.condition, verified.details, severity="warning", remedy="coordinator refresh")
+    reporter.update(
+        serial=release.serial,
+        role=manifest.group.role,
+        node_name=node_name(manifest, facts),
+        trust=verified.condition,
+        metadata=verified.versions,
+        versions={
+            "kubernetes": manifest.kubernetes_version,
+            "containerd": ".".join(str(part) for part in facts.containerd_version),
+            "etcd": ".".join(str(part) for part in facts.etcd_version),
+            "kernel": facts.kernel,
+        },
+        force=True,
+    )

@@ -1,0 +1,83 @@
+"""The command line of a node. A table of names: `agent --help` loads neither TUF nor X.509 nor an AWS SDK."""
+
+import argparse
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from units.errors import BootwrightError
+
+# etcd3's generated code needs it set before any import of protobuf (DESIGN section 3).
+os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+
+DESCRIPTION = """\
+bootwright's agent: makes this machine the node that its signed manifest says.
+
+At 3 am, on a node that will not join:
+  agent status          what this node is, what it waits for, what is wrong and what to do
+  agent diff            what the signed manifest would change here
+  journalctl -u bootwright-boot
+"""
+
+EPILOG = """\
+exit codes: 0 done, 1 failed, 2 usage or invalid input, 3 refused for safety (trust, quorum, format), 4 retry later
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "boot": Command("agent.commands.boot", "verify the manifest and converge this machine (what the boot unit runs)"),
+    "enroll": Command("agent.commands.enroll", "record which cluster and group this machine belongs to"),
+    "sync": Command("agent.commands.sync", "look for a newer manifest, renew certificates (what the timer runs)"),
+    "status": Command("agent.commands.status", "explain this node: resources, units, certificates, etcd, last error"),
+    "diff": Command("agent.commands.diff", "what `agent boot` would change, without changing it"),
+    "version": Command("agent.commands.version", "the agent's version"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(
+        prog="agent",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        subparser = subparsers.add_parser(
+            name,
+            help=command.summary,
+            description=command.summary,
+            epilog=EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        # Only the chosen command's module is imported: its arguments are nobody else's business.
+        if name in given[:1]:
+            importlib.import_module(command.module).add_arguments(subparser)
+    parsed = parser.parse_args(given)
+    return _run(importlib.import_module(COMMANDS[parsed.command].module), parsed)
+
+
+def _run(module: Any, parsed: argparse.Namespace) -> int:
+    try:
+        return int(module.run(parsed))
+    except BootwrightError as error:
+        sys.stderr.write(f"agent {parsed.command}: {error.code}: {error}\n")
+        if error.remedy:
+            sys.stderr.write(f"  remedy: {error.remedy}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; running it again goes on from here\n")
+        return 130
+    except BrokenPipeError:
+        return 0

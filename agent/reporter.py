@@ -1,0 +1,121 @@
+"""Tells the world what the agent is doing: /run/bootwright/status.json, S3, sd_notify and the journal, as it happens."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pki.errors import PkiError
+from units.errors import BootwrightError
+from units.host import Clock
+from units.report import Report
+from units.status import STAGE_OF_EXIT, Condition, NodeStatus, Phase, ResourceState
+
+LOG = logging.getLogger("bootwright")
+PUBLISH_PAUSE = 2.0  # seconds between two uploads while things move fast; the last one is always sent
+
+
+@dataclass
+class Reporter:
+    """Holds the one mutable value of a run: the status so far.
+
+    `write_local` and `publish` take the status; neither may stop a boot, so `publish` failures become a log line.
+    """
+
+    status: NodeStatus
+    clock: Clock
+    write_local: Callable[[NodeStatus], None]
+    notify: Callable[[str], None] = lambda _text: None
+    publish: Callable[[NodeStatus], None] | None = None
+    _published: float = field(default=float("-inf"), init=False)
+
+    def update(self, *, force: bool = False, **fields: Any) -> None:
+        """Change fields of the status and let everybody see; `force` uploads even if the last upload was just now."""
+        now = _timestamp(self.clock.now())
+        self.status = self.status.model_copy(update={**fields, "updated": now})
+        self.write_local(self.status)
+        self._upload(force=force)
+
+    def progress(self, text: str) -> None:
+        """The wait or step under way, in words."""
+        self.notify(text)
+        LOG.info("%s", text, extra={"wait": text})
+        self.update(waiting_for=text)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        begun = self.clock.monotonic()
+        self.progress(name)
+        try:
+            yield
+        finally:
+            phase = Phase(name=name, seconds=round(self.clock.monotonic() - begun, 3))
+            self.status = self.status.model_copy(update={"phases": (*self.status.phases, phase)})
+
+    def condition(self, code: str, message: str, *, remedy: str = "", severity: str = "error") -> None:
+        """Add or refresh a condition; the first time it was seen stays."""
+        known = {condition.code: condition for condition in self.status.conditions}
+        since = known[code].since if code in known else _timestamp(self.clock.now())
+        known[code] = Condition.model_validate(
+            {"code": code, "message": message, "remedy": remedy, "since": since, "severity": severity}
+        )
+        self.status = self.status.model_copy(update={"conditions": tuple(known.values())})
+
+    def clear(self, *codes: str) -> None:
+        kept = tuple(condition for condition in self.status.conditions if condition.code not in codes)
+        self.status = self.status.model_copy(update={"conditions": kept})
+
+    def converged(self, report: Report) -> None:
+        """Take over a report; the outcome of each resource goes to the journal with structured fields."""
+        for outcome in report.outcomes:
+            level = logging.ERROR if outcome.failure else logging.INFO if outcome.change else logging.DEBUG
+            summary = outcome.failure.message if outcome.failure else outcome.change.summary if outcome.change else ""
+            text = f"{outcome.status} {outcome.key} {summary}".rstrip()
+            fields = {"resource": outcome.key, "outcome": outcome.status, "seconds": f"{outcome.seconds:.3f}"}
+            LOG.log(level, "%s", text, extra=fields)
+        self.status = self.status.model_copy(
+            update={
+                "resources": tuple(
+                    ResourceState(
+                        key=outcome.key,
+                        status=outcome.status,
+                        seconds=round(outcome.seconds, 3),
+                        summary=outcome.failure.message
+                        if outcome.failure
+                        else (outcome.change.summary if outcome.change else ""),
+                    )
+                    for outcome in report.outcomes
+                )
+            }
+        )
+
+    def finish(self, exit_code: int) -> None:
+        self.update(stage=STAGE_OF_EXIT[exit_code], waiting_for="", force=True)
+        self.notify(f"{self.status.stage}: serial {self.status.serial}")
+
+    def failed(self, error: BootwrightError | PkiError) -> int:
+        """Record an error that ended the run; returns its exit code."""
+        exit_code = error.exit_code if isinstance(error, BootwrightError) else 1
+        LOG.error("%s", error, extra={"code": error.code, "remedy": error.remedy})
+        self.condition(error.code, str(error), remedy=error.remedy)
+        self.finish(exit_code)
+        return exit_code
+
+    def _upload(self, *, force: bool) -> None:
+        if self.publish is None:
+            return
+        now = self.clock.monotonic()
+        if not force and now - self._published < PUBLISH_PAUSE:
+            return
+        self._published = now
+        try:
+            self.publish(self.status)
+        except BootwrightError as error:
+            # Off-node truth is worth much, a booting node more: the local status has it all.
+            LOG.warning("status not published: %s", error, extra={"code": error.code})
+
+
+def _timestamp(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

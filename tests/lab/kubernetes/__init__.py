@@ -1,0 +1,1 @@
+"""What the lab's nodes run as Kubernetes: the real binaries of KUBERNETES_BIN_DIR, or a named double of kubelet."""

@@ -1,0 +1,93 @@
+"""NodeStatus: what a node says of itself, on the node (`agent status`) and off it (`status/INSTANCE.json` in S3).
+
+Written from the first second of a boot, also when the boot fails. It holds no secret: keys, codes, names and times.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from units.errors import Invalid
+from units.manifest import problems_of
+
+MAX_BYTES = 256_000
+
+# booting: a run is under way. ready: the plan holds. retrying: not yet, the agent tries again by itself.
+# refused: for safety, a person must decide. failed: trying again changes nothing.
+Stage = Literal["booting", "ready", "retrying", "refused", "failed"]
+STAGE_OF_EXIT: dict[int, Stage] = {0: "ready", 1: "failed", 2: "failed", 3: "refused", 4: "retrying"}
+
+
+class Part(BaseModel):
+    # A coordinator reads the status of newer agents too: unknown fields are left aside, not refused.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Condition(Part):
+    """Something a person should know. `since` is RFC 3339, and stays when the same condition is seen again."""
+
+    code: str
+    message: str
+    remedy: str = ""
+    since: str
+    severity: Literal["warning", "error"] = "error"
+
+
+class Phase(Part):
+    name: str
+    seconds: float
+
+
+class ResourceState(Part):
+    key: str
+    status: str  # unchanged, changed, failed, skipped
+    seconds: float = 0.0
+    summary: str = ""
+
+
+class CertificateState(Part):
+    path: str
+    subject: str
+    issuer: str
+    not_after: str  # RFC 3339
+    days_left: int
+    life_left: float  # 1.0 just issued, 0.0 expired
+    renews: str  # RFC 3339
+
+
+class NodeStatus(Part):
+    format: Literal[1] = 1
+    instance_id: str
+    cluster: str = ""
+    group: str = ""
+    role: str = ""
+    zone: str = ""
+    private_ip: str = ""
+    machine_type: str = ""
+    node_name: str = ""
+    boot_id: str = ""
+    stage: Stage = "booting"
+    waiting_for: str = ""  # the name of the wait under way
+    serial: int = 0
+    trust: str = ""  # Fresh, TrustDegraded, TrustStale
+    metadata: dict[str, int] = {}  # TUF role -> version
+    versions: dict[str, str] = {}
+    conditions: tuple[Condition, ...] = ()
+    phases: tuple[Phase, ...] = ()
+    resources: tuple[ResourceState, ...] = ()
+    certificates: tuple[CertificateState, ...] = ()
+    updated: str = ""  # RFC 3339, by the node's clock
+
+
+def encode_status(status: NodeStatus) -> bytes:
+    return (status.model_dump_json(indent=1) + "\n").encode()
+
+
+def decode_status(data: bytes) -> NodeStatus:
+    """A node writes its own object, and a stolen node writes what it likes: bounded, and only ever displayed."""
+    if len(data) > MAX_BYTES:
+        raise Invalid("status-too-large", f"status object of {len(data)} bytes; at most {MAX_BYTES}")
+    try:
+        return NodeStatus.model_validate_json(data)
+    except ValidationError as error:
+        raise Invalid("status-invalid", "not a status object", problems=problems_of(error)) from error
