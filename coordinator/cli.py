@@ -1,0 +1,86 @@
+"""The command line. Errors end here, once: what was found, what is allowed, what to do, and the right exit code."""
+
+import os
+import sys
+
+import typer
+
+from coordinator.commands import assets, history, init, publish, refresh, spec, status, userdata
+from coordinator.console import show_error
+from pki.errors import PkiError
+from units.errors import BootwrightError, Fatal
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+DEBUG_VARIABLE = "BOOTWRIGHT_DEBUG"
+
+_HELP = """Publish signed manifests for self-managed Kubernetes nodes on EC2, and watch the fleet.
+
+\b
+A new cluster, from nothing:
+  coordinator init -f cluster.yaml --create-bucket
+  coordinator assets add ./kubelet --name kubelet --path /usr/local/bin/kubelet -f cluster.yaml
+  coordinator publish -f cluster.yaml            shows what would change
+  coordinator publish -f cluster.yaml --yes      signs and uploads it
+  coordinator userdata GROUP -f cluster.yaml     for the group's launch template
+  coordinator status -f cluster.yaml
+
+\b
+Exit codes: 0 done, 1 failed, 2 usage or invalid input, 3 refused for safety (trust, quorum, format), 4 retry later,
+5 changes are pending (publish --detailed-exitcode), 130 interrupted.
+
+\b
+Environment: BOOTWRIGHT_SPEC, BOOTWRIGHT_STORE, BOOTWRIGHT_CLUSTER, BOOTWRIGHT_KEYS stand for -f, --store, --cluster,
+--keys; BOOTWRIGHT_PASSPHRASE or BOOTWRIGHT_PASSPHRASE_FILE for the prompt. AWS credentials as for the aws command.
+"""
+
+app = typer.Typer(
+    name="coordinator",
+    help=_HELP,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+for module in (init, publish, history, userdata, refresh, status, spec):
+    module.register(app)
+app.add_typer(assets.app, name="assets")
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """One command; its exit code."""
+    try:
+        result = app(args=arguments, prog_name="coordinator", standalone_mode=False)
+    except BootwrightError as error:
+        show_error(error)
+        return error.exit_code
+    except PkiError as error:
+        show_error(Fatal(error.code, error.message, remedy=error.remedy))
+        return Fatal.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("\ninterrupted; run the command again, it goes on where it was\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except typer.TyperException as error:
+        return _show_usage(error)
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        show_error(_defect(error))
+        return Fatal.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _defect(error: Exception) -> Fatal:
+    return Fatal(
+        "defect",
+        f"an unforeseen error, {type(error).__name__}: {error}",
+        remedy=f"this is a defect of bootwright: report it, with the output of the command under {DEBUG_VARIABLE}=1",
+    )

@@ -1,0 +1,78 @@
+"""What a person sees: data on standard output, everything else on standard error. Nothing here decides."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from units.errors import BootwrightError, Invalid
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+_KEPT = "\n\t"
+
+
+def printable(text: str) -> str:
+    """Without control characters: what nodes and bucket writers put into a text must not drive a terminal."""
+    return "".join(c if c.isprintable() or c in _KEPT else f"\\x{ord(c):02x}" for c in text)
+
+
+def plain(text: str, style: str = "") -> "Text":
+    """Text in which brackets are no markup."""
+    from rich.text import Text
+
+    return Text(printable(text), style=style)
+
+
+def output() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def notes() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=1, default=str) + "\n")
+
+
+def say(text: str) -> None:
+    """A step that is done."""
+    notes().print(plain("  done  ", "green"), plain(text), sep="", soft_wrap=True)
+
+
+def note(text: str) -> None:
+    notes().print(plain(text), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    notes().print(plain("warning: ", "bold yellow"), plain(text), sep="", soft_wrap=True)
+
+
+def show_error(error: BootwrightError) -> None:
+    """Once, at the top: what was found, what is allowed, what to do."""
+    console = notes()
+    console.print(plain("error: ", "bold red"), plain(error.message), sep="", soft_wrap=True)
+    for problem in error.problems if isinstance(error, Invalid) else ():
+        console.print(plain(f"  {problem}"), soft_wrap=True)
+    if error.remedy:
+        console.print(plain("  what to do: ", "bold"), plain(error.remedy), sep="", soft_wrap=True)
+    console.print(plain(f"  ({error.code})", "dim"))
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(plain(cell) for cell in row))
+    output().print(table)

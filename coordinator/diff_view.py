@@ -1,0 +1,85 @@
+"""The change of a publish as a person reads it: groups, then files, then lines; what is the same in many groups, once."""
+
+from typing import TYPE_CHECKING, Any
+
+from coordinator.console import output, plain, show_table
+from coordinator.preview import ItemDiff
+from coordinator.publish import GroupChange, Publication
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_SIGNS = {"add": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red")}
+_KINDS = {"new": "green", "changed": "yellow", "removed": "red"}
+SHOWN_GROUPS = 8
+
+
+def show_publication(publication: Publication, *, full: bool) -> None:
+    """Lines of changed and removed items; of added ones only with `full`: a new group is a thousand lines."""
+    console = output()
+    for changes in _alike(publication.changes):
+        _show_group(console, changes, full=full)
+    if publication.changes:
+        _show_summary(publication)
+
+
+def _alike(changes: tuple[GroupChange, ...]) -> list[list[GroupChange]]:
+    """Groups with the very same difference, together, in the order of the first."""
+    alike: dict[Any, list[GroupChange]] = {}
+    for change in changes:
+        alike.setdefault((change.kind, change.items), []).append(change)
+    return list(alike.values())
+
+
+def _show_group(console: "Console", changes: list[GroupChange], *, full: bool) -> None:
+    names = ", ".join(change.group for change in changes[:SHOWN_GROUPS])
+    if len(changes) > SHOWN_GROUPS:
+        names += f" and {len(changes) - SHOWN_GROUPS} more"
+    kind = changes[0].kind
+    label = "group" if len(changes) == 1 else f"{len(changes)} groups"
+    console.print()
+    console.print(plain(f"{label} {names}", "bold"), plain(f"  {kind}", _KINDS[kind]), sep="", soft_wrap=True)
+    if kind == "changed" and not changes[0].items:
+        console.print(plain("  nothing on a node changes; only the signed manifest does", "dim"))
+    for item in changes[0].items:
+        _show_item(console, item, lines=full or item.kind != "add")
+    if kind == "new" and not full:
+        console.print(plain("  (--full shows every line)", "dim"))
+
+
+def _show_item(console: "Console", item: ItemDiff, *, lines: bool) -> None:
+    sign, style = _SIGNS[item.kind]
+    console.print(plain(f"  {sign} {item.key}", style), soft_wrap=True)
+    for line in item.lines if lines else ():
+        style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "dim")
+        console.print(plain(f"      {line}", style), soft_wrap=True)
+
+
+def _show_summary(publication: Publication) -> None:
+    serial = publication.state.note.serial + 1
+    rows = []
+    for change in publication.changes[:50]:
+        counts = {kind: sum(1 for item in change.items if item.kind == kind) for kind in _SIGNS}
+        before = str(change.before.serial) if change.before else "-"
+        after = str(serial) if change.after else "-"
+        rows.append([change.group, change.kind, before, after, *(str(count) for count in counts.values())])
+    if len(publication.changes) > len(rows):
+        rows.append([f"{len(publication.changes) - len(rows)} more groups", *[""] * 6])
+    output().print()
+    show_table(["GROUP", "CHANGE", "SERIAL", "NEW", "ADDED", "CHANGED", "REMOVED"], rows)
+
+
+def publication_json(publication: Publication) -> dict[str, Any]:
+    return {
+        "cluster": publication.cluster,
+        "unchanged": publication.unchanged,
+        "changes": [
+            {
+                "group": change.group,
+                "change": change.kind,
+                "serial": change.before.serial if change.before else None,
+                "items": [{"key": item.key, "kind": item.kind, "lines": item.lines} for item in change.items],
+            }
+            for change in publication.changes
+        ],
+    }

@@ -1,0 +1,66 @@
+"""The signed targets beside the groups' release documents: `cluster.json` and `assets.json`."""
+
+import json
+from typing import Literal, TypeVar
+
+from pydantic import ValidationError
+
+from coordinator.inputs import AssetCatalogue, PublicTrust
+from units.errors import Fatal
+from units.manifest import Asset, Authority, Image, Name, Part, problems_of
+
+
+class ClusterDocument(Part):
+    """What `init` made, once: the name, the identity and the public halves of every secret."""
+
+    format: Literal[1] = 1
+    name: Name
+    uid: str
+    created: str  # RFC 3339, UTC; for people
+    authorities: tuple[Authority, ...]
+    service_account_keys: tuple[str, ...]
+    secrets_key: str
+
+    def public_trust(self) -> PublicTrust:
+        return PublicTrust(self.uid, self.authorities, self.service_account_keys, self.secrets_key)
+
+
+class AssetsDocument(Part):
+    """Every asset and image ever added, oldest first."""
+
+    format: Literal[1] = 1
+    assets: tuple[Asset, ...] = ()
+    images: tuple[Image, ...] = ()
+
+    def catalogue(self) -> AssetCatalogue:
+        return AssetCatalogue(self.assets, self.images)
+
+    def with_asset(self, asset: Asset) -> "AssetsDocument":
+        """Added as the newest; the same content under the same name only moves to the end."""
+        others = tuple(each for each in self.assets if (each.name, each.sha256) != (asset.name, asset.sha256))
+        return self.model_copy(update={"assets": (*others, asset)})
+
+    def with_image(self, image: Image) -> "AssetsDocument":
+        others = tuple(each for each in self.images if (each.reference, each.sha256) != (image.reference, image.sha256))
+        return self.model_copy(update={"images": (*others, image)})
+
+
+Document = TypeVar("Document", ClusterDocument, AssetsDocument)
+
+
+def encode_document(document: ClusterDocument | AssetsDocument) -> bytes:
+    """Deterministic bytes: same document, same hash."""
+    return (json.dumps(document.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()
+
+
+def decode_document(model: type[Document], data: bytes) -> Document:
+    """From verified bytes; Fatal when a newer coordinator wrote them."""
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        details = "; ".join(str(problem) for problem in problems_of(error))
+        raise Fatal(
+            "document-unknown",
+            f"the signed {model.__name__} does not fit this coordinator: {details}",
+            remedy="use the coordinator version that wrote it, or a newer one",
+        ) from error
