@@ -1,0 +1,119 @@
+"""The lab's machine image: Debian, then packer/install.sh step by step, then what only the lab's machines need.
+
+    python -m tests.lab.image       bakes it and prints its id and path
+
+An image's id is made of everything that went into it, as an AMI's id stands for its content: `ami-` and 17 hex digits.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab import cache, wheelhouse
+from tests.lab.kernel import KEYRING, MIRROR, kernel
+from tests.lab.layers import SCRIPTS, Layer, build
+from tests.lab.run import CommandFailed, run
+from tests.lab.ssh import Keys, keys
+
+SUITE = "trixie"
+PACKER = cache.CHECKOUT / "packer"
+OVERLAY = Path(__file__).parent / "rootfs"
+CHROOT = SCRIPTS / "chroot.bash"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A raw ext4 file system that machines boot through a copy-on-write file."""
+
+    id: str
+    path: Path
+
+
+def bake(extra_assets: Sequence[tuple[Path, str]] = ()) -> Image:
+    """The image of this checkout; seconds when only our own code changed, minutes the first time.
+
+    extra_assets: files and their sha256, to lie under /opt/bootwright/assets/sha256/<hh>/<sha256>.
+    Raises CommandFailed with the end of the log.
+    """
+    python = python_layer()
+    with tempfile.TemporaryDirectory(dir=cache.folder()) as scratch:
+        assets = Path(scratch) / "assets"
+        assets.write_text("".join(f"{sha256} {path.resolve()}\n" for path, sha256 in extra_assets))
+        layer = lab_layer(python, Path(scratch), assets, sorted(sha256 for _, sha256 in extra_assets))
+        if not layer.path.exists():
+            wheelhouse.bootwright(Path(scratch))
+        path = build(layer)
+    image = Image(id=f"ami-{layer.key[:17]}", path=path)
+    (cache.folder("images") / f"{image.id}.json").write_text(json.dumps({"id": image.id, "path": str(path)}))
+    return image
+
+
+def find(image_id: str) -> Image:
+    """The baked image of that id. Raises FileNotFoundError naming those there are."""
+    record = cache.folder("images") / f"{image_id}.json"
+    known = sorted(path.stem for path in cache.folder("images").glob("*.json"))
+    if not record.exists():
+        raise FileNotFoundError(f"no image {image_id} in {record.parent}; baked here: {', '.join(known) or 'none'}")
+    path = Path(json.loads(record.read_text())["path"])
+    if not path.exists():
+        raise FileNotFoundError(f"image {image_id} was baked here, but {path} is gone; bake it again")
+    return Image(image_id, path)
+
+
+def debian_layer() -> Layer:
+    uml = kernel()
+    environment = {
+        "SUITE": SUITE,
+        "MIRROR": MIRROR,
+        "KEYRING": str(KEYRING),
+        "APT_CACHE": str(cache.folder("apt")),
+        "MODULES": str(uml.modules),
+    }
+    return Layer("debian", None, "debian.sh", environment, inputs=(SUITE, MIRROR, uml.release, CHROOT))
+
+
+def packages_layer() -> Layer:
+    environment = {"PACKER": str(PACKER), "APT_CACHE": str(cache.folder("apt"))}
+    presets = PACKER / "rootfs/etc/systemd/system-preset"
+    inputs = (CHROOT, PACKER / "install.sh", PACKER / "packages.txt", presets)
+    return Layer("packages", debian_layer(), "packages.sh", environment, inputs)
+
+
+def python_layer() -> Layer:
+    packages = packages_layer()
+    wheels = wheelhouse.dependencies(debian_layer())
+    environment = {"PACKER": str(PACKER), "WHEELHOUSE": str(wheels)}
+    return Layer("python", packages, "python.sh", environment, inputs=(wheels / "requirements.txt",))
+
+
+def lab_layer(python: Layer, wheels: Path, assets: Path, asset_digests: Sequence[str]) -> Layer:
+    """`wheels` gets the wheel of this checkout before the layer is built; its key is that of the sources."""
+    pair: Keys = keys()
+    environment = {
+        "PACKER": str(PACKER),
+        "WHEELHOUSE": str(wheels),
+        "ASSETS": str(assets),
+        "OVERLAY": str(OVERLAY),
+        "SSH": str(pair.folder),
+    }
+    sources = (cache.CHECKOUT / name for name in wheelhouse.DISTRIBUTION)
+    inputs = (PACKER, OVERLAY, pair.public, pair.host_public, *(path for path in sources if path.exists()))
+    return Layer("lab", python, "lab.sh", environment, inputs=(*inputs, *asset_digests))
+
+
+def main() -> int:
+    try:
+        image = bake()
+    except CommandFailed as error:
+        print(f"image: {error}", file=sys.stderr)
+        return 1
+    used = run(["du", "--block-size=M", "--summarize", str(image.path)]).split()[0]
+    print(f"{image.id} {image.path} ({used})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
