@@ -224,12 +224,20 @@ class StrictEC2Backend(EC2Backend):
         self._later("release", f"release the volumes of {instance.id}", self._release, instance)
 
     def _release(self, instance: Any) -> None:
-        with self.gate:
-            for volume in self._volumes_of(instance):
-                block = instance.block_device_mapping.get(volume.attachment.device)
-                _drop(volume.attachment)
-                if block and block.delete_on_termination:
-                    self.delete_volume(volume.id)
+        def attempt() -> bool:
+            with self.gate:
+                for volume in self._volumes_of(instance):
+                    if not self.wiring.faults.is_stuck(volume.id, "detaching"):
+                        self._free(instance, volume)
+                return not self._volumes_of(instance)
+
+        self.wiring.timeline.until(f"volumes of {instance.id} free", attempt, every=0.2)
+
+    def _free(self, instance: Any, volume: Any) -> None:
+        block = instance.block_device_mapping.get(volume.attachment.device)
+        _drop(volume.attachment)
+        if block and block.delete_on_termination:
+            self.delete_volume(volume.id)
 
     def _finish_attach(self, attachment: Any) -> None:
         volume, instance = attachment.volume, attachment.instance

@@ -16,6 +16,7 @@ from tests.lab.region.settings import RegionSettings, RunDirectory
 REPOSITORY = Path(__file__).resolve().parents[3]
 START_SECONDS = 60.0
 LOG_LINES = 30
+_CHILDREN: "dict[Path, subprocess.Popen[bytes]]" = {}  # started by this very process, so it must reap them
 
 
 def start(run_directory: Path, settings: RegionSettings) -> LabClient:
@@ -36,6 +37,7 @@ def start(run_directory: Path, settings: RegionSettings) -> LabClient:
             stderr=output,
             start_new_session=True,
         )
+    _CHILDREN[run.path] = child
     deadline = time.monotonic() + START_SECONDS
     while not run.state.exists():
         if child.poll() is not None:
@@ -58,6 +60,8 @@ def end(run_directory: Path) -> list[Process]:
             region.end(patience=60.0)
     ended += end_leftovers(run.processes)
     run.state.unlink(missing_ok=True)
+    if child := _CHILDREN.pop(run.path, None):
+        child.wait()
     return ended
 
 
