@@ -119,7 +119,7 @@ def _choose_here(claim: VolumeClaim, here: Sequence[CandidateVolume], instance_i
     if len(here) > 1:
         return Refuse(
             "volume-several-attached",
-            f"{instance_id} holds {len(here)} volumes of etcd {claim.etcd!r} (a node runs one member): {_described(here)}",
+            f"{instance_id} holds more than the one volume of etcd {claim.etcd!r} it may: {_described(here)}",
             "detach the one that does not belong here",
         )
     volume = here[0]

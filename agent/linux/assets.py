@@ -1,0 +1,121 @@
+"""Content-addressed files: baked into the image, or fetched once into a cache and checked."""
+
+import errno
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from agent.linux.atomic import explained, replacing
+from agent.linux.sandbox import Sandbox
+from units.errors import Fatal, Refused
+
+logger = logging.getLogger(__name__)
+
+BAKED = "/opt/bootwright/assets"  # read-only, made with the image
+FETCHED = "/var/lib/bootwright/assets"
+
+
+class Sink(Protocol):
+    """Where a download writes. Raises Refused as soon as there are more bytes than were signed for."""
+
+    def write(self, chunk: bytes, /) -> int: ...
+
+
+Download = Callable[[str, Sink], None]  # key below the cluster's prefix in the bucket, destination
+
+
+def asset_key(sha256: str) -> str:
+    """The same below the bucket's prefix and below both directories here."""
+    return f"sha256/{sha256[:2]}/{sha256}"
+
+
+class LocalAssets:
+    """Implements `units.host.Assets`. `download("assets/sha256/HH/SHA256", sink)` fetches what is in neither directory.
+
+    Paths are as the node sees them; `root` is a sandbox.
+    """
+
+    def __init__(
+        self, download: Download, *, baked: str = BAKED, fetched: str = FETCHED, root: str | Path = "/"
+    ) -> None:
+        self._download = download
+        self._baked = baked
+        self._fetched = fetched
+        self._sandbox = Sandbox(root)
+
+    def obtain(self, sha256: str, size: int) -> str:
+        """Refused `asset-digest-mismatch` if the store holds other bytes under this name; nothing of them stays."""
+        key = asset_key(sha256)
+        for path in (f"{self._baked}/{key}", f"{self._fetched}/{key}"):
+            if self._holds(path, sha256, size):
+                return path
+        path = f"{self._fetched}/{key}"
+        real = self._sandbox.resolve(path)
+        with explained("write", path, size=size):
+            real.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _demand_space(real.parent, path, size)
+            # A damaged file from before is replaced only when the new one is whole and right.
+            with replacing(real, mode=0o644, ids=None) as file:
+                checked = _Checked(file, sha256, size)
+                self._download(f"assets/{key}", checked)
+                checked.finish()
+        return path
+
+    def _holds(self, path: str, sha256: str, size: int) -> bool:
+        real = self._sandbox.resolve(path)
+        with explained("read", path):
+            try:
+                with real.open("rb", buffering=0) as file:
+                    found_size = os.fstat(file.fileno()).st_size
+                    if found_size == size and hashlib.file_digest(file, "sha256").hexdigest() == sha256:
+                        return True
+            except FileNotFoundError:
+                return False
+        logger.warning("%s is damaged (%d bytes of %d, or other content): fetching it anew", path, found_size, size)
+        return False
+
+
+class _Checked:
+    """A sink that counts and hashes what goes through it."""
+
+    def __init__(self, file: BinaryIO, sha256: str, size: int) -> None:
+        self._file = file
+        self._sha256 = sha256
+        self._size = size
+        self._seen = 0
+        self._digest = hashlib.sha256()
+
+    def write(self, chunk: bytes, /) -> int:
+        self._seen += len(chunk)
+        if self._seen > self._size:
+            raise self._mismatch(f"more than the {self._size} bytes that were signed")
+        self._digest.update(chunk)
+        return self._file.write(chunk)
+
+    def finish(self) -> None:
+        if self._seen != self._size:
+            raise self._mismatch(f"{self._seen} bytes instead of {self._size}")
+        if (found := self._digest.hexdigest()) != self._sha256:
+            raise self._mismatch(f"content with sha256 {found}")
+
+    def _mismatch(self, found: str) -> Refused:
+        return Refused(
+            "asset-digest-mismatch",
+            f"the store holds {found} under assets/{asset_key(self._sha256)}",
+            remedy="somebody changed the object, or an upload broke: `coordinator assets add` it again",
+        )
+
+
+def _demand_space(directory: Path, path: str, size: int) -> None:
+    """Before the download, not 100 MB into it."""
+    found = os.statvfs(directory)
+    free = found.f_bavail * found.f_frsize
+    if free < size:
+        raise Fatal(
+            "disk-full",
+            f"cannot write {path}: {size} bytes needed, {free} free ({os.strerror(errno.ENOSPC)})",
+            remedy=f"give the root volume more space, or free some: `du -xh {FETCHED} /var | sort -h | tail`",
+        )
