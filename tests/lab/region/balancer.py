@@ -4,11 +4,10 @@ import logging
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.lab.region.processes import Process, remember
+from tests.lab.region.ledger import remember
 from tests.lab.region.settings import RunDirectory
 
 LOG = logging.getLogger(__name__)
@@ -73,10 +72,9 @@ class Balancer:
     def end(self) -> None:
         if self._child and self._child.poll() is None:
             self._child.terminate()
-            deadline = time.monotonic() + 5
-            while self._child.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.05)
-            if self._child.poll() is None:
+            try:
+                self._child.wait(timeout=5)
+            except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
 
@@ -92,7 +90,7 @@ class Balancer:
                 stderr=log,
                 start_new_session=True,
             )
-        remember(self._ledger, Process.of(self._child.pid, "haproxy"))
+        remember(self._ledger, self._child.pid, "haproxy")
 
     def _write(self, text: str) -> None:
         fresh = Path(f"{self._config}.new")

@@ -8,7 +8,7 @@ import threading
 from contextlib import ExitStack
 from typing import Any
 
-from tests.lab.region.processes import Process, end_leftovers, only_lab_on_this_host, remember
+from tests.lab.region.ledger import end_all, remember
 from tests.lab.region.settings import RegionSettings, RunDirectory
 
 LOG = logging.getLogger(__name__)
@@ -21,15 +21,13 @@ def serve(run: RunDirectory, settings: RegionSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     with ExitStack() as stack:
-        if settings.network.bridge:
-            stack.enter_context(only_lab_on_this_host(run.path))
-        end_leftovers(run.processes)
-        remember(run.processes, Process.of(os.getpid(), "region"))
+        end_all(run.processes)
+        remember(run.processes, os.getpid(), "region")
         stack.callback(run.processes.unlink)
         if settings.network.bridge:
             from tests.lab.region.bridge import bridge
 
-            stack.enter_context(bridge(settings.network))
+            stack.enter_context(bridge(run.path))
         region = _assembled(run, settings, stopped)
         stack.callback(region.end)
         _write_private(run, region.start())

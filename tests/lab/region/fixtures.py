@@ -14,7 +14,6 @@ import pytest
 
 from tests.lab.region.client import LabClient
 from tests.lab.region.lab import Lab
-from tests.lab.region.processes import Process
 from tests.lab.region.provision import provision
 from tests.lab.region.settings import LOOPBACK, Delays, RegionSettings
 
@@ -103,7 +102,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         outputs = provision(aws, PROMPT)
         yield World(aws, outputs["private_subnet_ids"], outputs["image_id"], lambda *_: None, lambda _: None)
     finally:
-        Process.of(server.pid, "moto").end()
+        server.terminate()
         server.wait()
 
 

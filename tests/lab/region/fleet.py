@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tests.lab import disks
 from tests.lab.region.machines import Completed, Instance, Launch, MachineHandle
 from tests.lab.region.settings import RunDirectory
 
@@ -26,20 +27,8 @@ class Fleet:
         self._dark: set[str] = set()
         self._guard = threading.Lock()
 
-    def volume_file(self, volume_id: str, size_gib: int) -> Path:
-        """The sparse file behind a volume, made when first asked for; a larger size grows it."""
-        path = self._run.volume(volume_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            if file.tell() < size_gib << 30:
-                file.truncate(size_gib << 30)
-        return path
-
     def delete_volume(self, volume_id: str) -> None:
-        """Also what a machine laid beside it (copy-on-write files named VOLUME.*)."""
-        path = self._run.volume(volume_id)
-        for file in path.parent.glob(f"{volume_id}.*"):
-            file.unlink()
+        disks.delete_volume(self._run.volume(volume_id))
 
     def switch_on(self, instance: Instance) -> None:
         with self._lock(instance.id):
@@ -73,8 +62,12 @@ class Fleet:
                 machine.shutdown(SHUTDOWN_SECONDS)
 
     def attach(self, instance_id: str, volume_id: str, size_gib: int) -> None:
+        """The file behind the volume is made when it is first attached."""
+        path = self._run.volume(volume_id)
         with self._lock(instance_id):
-            self._machines[instance_id].attach_volume(volume_id, self.volume_file(volume_id, size_gib))
+            if not path.exists():
+                disks.create_volume(path, size_gib)
+            self._machines[instance_id].attach_volume(volume_id, path)
 
     def detach(self, instance_id: str, volume_id: str) -> None:
         with self._lock(instance_id):

@@ -10,11 +10,12 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.lab.region.client import LabClient, LabError
-from tests.lab.region.processes import Process, end_leftovers
+from tests.lab.region.ledger import Entry, end_all, entries
 from tests.lab.region.settings import RegionSettings, RunDirectory
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 START_SECONDS = 60.0
+REGION_END_SECONDS = 60.0  # it switches every machine off first
 LOG_LINES = 30
 _CHILDREN: "dict[Path, subprocess.Popen[bytes]]" = {}  # started by this very process, so it must reap them
 
@@ -43,26 +44,23 @@ def start(run_directory: Path, settings: RegionSettings) -> LabClient:
         if child.poll() is not None:
             raise LabError(f"the region ended with {child.returncode} while starting:\n{_said(run)}")
         if time.monotonic() > deadline:
-            Process.of(child.pid, "region").end()
+            end(run.path)
             raise LabError(f"the region did not answer in {START_SECONDS:.0f} s:\n{_said(run)}")
         time.sleep(0.05)
     return LabClient(run.path)
 
 
-def end(run_directory: Path) -> list[Process]:
+def end(run_directory: Path) -> list[Entry]:
     """End the region and every process in its ledger. Returns what was alive; nothing to end is no error."""
     run = RunDirectory(run_directory.resolve())
-    ended = []
-    if run.processes.exists():
-        region = Process.read(run.processes.read_text().splitlines()[0])
-        if region.is_alive():
-            ended.append(region)
-            region.end(patience=60.0)
-    ended += end_leftovers(run.processes)
+    alive = [entry for entry in entries(run.processes) if entry.process.is_alive()]
+    for region in alive[:1]:
+        region.end(REGION_END_SECONDS)
+    end_all(run.processes)
     run.state.unlink(missing_ok=True)
     if child := _CHILDREN.pop(run.path, None):
         child.wait()
-    return ended
+    return alive
 
 
 class Lab:

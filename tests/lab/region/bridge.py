@@ -1,0 +1,23 @@
+"""The region on the lab's bridge: what a lab that was killed left there goes first, and the bridge goes last."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.lab import network
+from tests.lab.region import ledger
+from tests.lab.region.settings import RunDirectory
+
+
+@contextmanager
+def bridge(run_directory: Path) -> Iterator[None]:
+    """Raises ledger.LabBusy when another lab has it."""
+    with ledger.only_lab_on_this_host(run_directory) as died:
+        if died:
+            ledger.end_all(RunDirectory(died).processes)
+        network.down()
+        network.up()
+        try:
+            yield
+        finally:
+            network.down()
