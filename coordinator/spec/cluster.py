@@ -4,7 +4,7 @@ import base64
 import binascii
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from coordinator.spec.components import Components
 from coordinator.spec.etcd import EtcdCluster
@@ -15,7 +15,8 @@ from coordinator.spec.network import Network
 from coordinator.spec.trust import Trust
 from coordinator.spec.words import AssetName, Cidr, ClusterName, Host, Region, Release, Sha256, Text, ZoneId, wrong
 
-# AWS's own rule for tags; the + keeps empty keys out.
+_KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
+# AWS's own rule for tags.
 _TAG = r"[\w .:/=+\-@]"
 
 
@@ -43,6 +44,21 @@ Url = Annotated[
         "https://vpce-0a1b.ec2.eu-west-1.vpce.amazonaws.com",
     ),
 ]
+
+
+def _public_key(text: str) -> str:
+    if "PRIVATE KEY" in text:
+        raise wrong("an OpenSSH public key", "this is the private half, and it is no longer secret; give the .pub file")
+    kind, _, rest = text.strip().partition(" ")
+    try:
+        blob = base64.b64decode(rest.split(" ", 1)[0], validate=True)
+    except (binascii.Error, ValueError):
+        blob = b""
+    # RFC 4253 section 6.6: the blob starts with its own type as a length-prefixed string.
+    named = len(kind).to_bytes(4, "big") + kind.encode()
+    if kind not in _KEY_TYPES or "\n" in text.strip() or not blob.startswith(named):
+        raise wrong(f"an OpenSSH public key of type {', '.join(_KEY_TYPES)}", "copy the whole line of the .pub file")
+    return text.strip()
 
 
 class Metadata(SpecModel):
@@ -88,29 +104,14 @@ class SshKey(SpecModel):
         | None
     ) = None
     """Name of an existing EC2 key pair."""
-    public_key: Annotated[str, Field(max_length=16384)] | None = None
+    public_key: Annotated[str, Field(max_length=16384), AfterValidator(_public_key)] | None = None
     """A public key in OpenSSH format."""
 
     @model_validator(mode="after")
     def _names_one_key(self) -> Self:
         if (self.name is None) == (self.public_key is None):
             raise wrong("exactly one of name and publicKey")
-        if self.public_key is not None and not _is_public_key(self.public_key):
-            raise wrong("an OpenSSH public key: type, base64, comment", "copy the line of the .pub file")
         return self
-
-
-def _is_public_key(text: str) -> bool:
-    kind, _, rest = text.strip().partition(" ")
-    kinds = {"ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"}
-    if kind not in kinds or "\n" in text.strip():
-        return False
-    try:
-        blob = base64.b64decode(rest.split(" ")[0], validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    # RFC 4253 section 6.6: the blob starts with its own type as a length-prefixed string.
-    return blob[4 : 4 + len(kind)] == kind.encode() and int.from_bytes(blob[:4], "big") == len(kind)
 
 
 class Aws(SpecModel):
@@ -121,7 +122,7 @@ class Aws(SpecModel):
 
 
 class ClusterSpec(SpecModel):
-    """One cluster. `load_spec` returns it complete: what was left out is filled in, every rule holds."""
+    """One cluster."""
 
     api_version: Literal["bootwright.io/v1"]
     """The version of this format."""
@@ -197,8 +198,4 @@ class ClusterSpec(SpecModel):
 
     def files_for(self, group: InstanceGroup) -> tuple[ExtraFile, ...]:
         """The extra files that machines of `group` get."""
-        return tuple(
-            file
-            for file in self.files
-            if (not file.roles or group.role in file.roles) and (not file.groups or group.name in file.groups)
-        )
+        return tuple(file for file in self.files if file.is_for(group.name, group.role))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from coordinator.spec.cluster import ClusterSpec
 from coordinator.spec.explaining import explain
@@ -35,7 +36,9 @@ def decode(root: Fields, already_wrong: Collection[Path] = ()) -> Decoded:
         try:
             spec = ClusterSpec.model_validate_json(json.dumps(data), by_alias=True, by_name=False)
         except ValidationError as error:
-            wrong = [(_path(details["loc"]), details) for details in error.errors(include_url=False)]
+            wrong = [
+                (_path(details["loc"]), details) for details in error.errors(include_url=False) if _is_real(details)
+            ]
         else:
             return Decoded(spec, tuple(problems.values()), frozenset(replaced))
         before = frozenset(replaced)
@@ -47,7 +50,8 @@ def decode(root: Fields, already_wrong: Collection[Path] = ()) -> Decoded:
                 _remove(data, path)
             else:
                 _replace(data, path, again=path in exchanged)
-                replaced.add(path)
+                # An item that was taken out of a list has moved those behind it: nothing in the list is where it was.
+                replaced.add(path[:-1] if path in exchanged and isinstance(path[-1], int) else path)
                 exchanged.add(path)
     return Decoded(None, tuple(problems.values()), frozenset(replaced))
 
@@ -62,6 +66,11 @@ def _path(location: tuple[int | str, ...]) -> Path:
     return location[:-1] if location[-1:] == ("[key]",) else location
 
 
+def _is_real(details: ErrorDetails) -> bool:
+    """Whether it is an error of the input. A list whose every item is wrong is too short as well, to pydantic."""
+    return details["type"] != "too_short" or len(details["input"]) < details["ctx"]["min_length"]
+
+
 def _order(path: Path) -> list[tuple[bool, int, str]]:
     return [(isinstance(step, int), step if isinstance(step, int) else 0, str(step)) for step in path]
 
@@ -74,17 +83,14 @@ def _replace(data: Any, path: Path, *, again: bool) -> None:
 
 
 def _remove(data: Any, path: Path) -> None:
-    container = _container(data, path)
+    container = _container(data, path) if path else None
     if isinstance(container, dict):
         container.pop(path[-1], None)
-    elif isinstance(container, list) and isinstance(path[-1], int) and path[-1] < len(container):
-        del container[path[-1]]
+    elif isinstance(container, list) and isinstance(path[-1], int):
+        del container[path[-1] : path[-1] + 1]
 
 
 def _container(data: Any, path: Path) -> Any:
     for step in path[:-1]:
-        if (isinstance(data, dict) and step in data) or (isinstance(data, list) and isinstance(step, int) and step < len(data)):
-            data = data[step]
-        else:
-            return None
-    return data if path else None
+        data = data[step]
+    return data

@@ -25,7 +25,7 @@ def explain(details: ErrorDetails, path: Path, root: Fields) -> SpecProblem:
     """One of pydantic's errors as a problem."""
     kind, context = details["type"], details.get("ctx", {})
     line, node = find(root, path)
-    found = found_text(node, path)
+    found = f"the key {shown(str(path[-1]))}" if details["loc"][-1:] == ("[key]",) else found_text(node, path)
     if kind == "spec":
         allowed, remedy = str(context["allowed"]), str(context["remedy"])
     elif kind == "extra_forbidden":

@@ -96,6 +96,10 @@ class ExtraFile(SpecModel):
             )
         return self
 
+    def is_for(self, group: str, role: str) -> bool:
+        """Whether machines of the instance group `group`, which has `role`, get the file."""
+        return (not self.roles or role in self.roles) and (not self.groups or group in self.groups)
+
     @property
     def data(self) -> bytes:
         """The bytes of the file."""

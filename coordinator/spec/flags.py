@@ -19,13 +19,11 @@ _KLOG = "remove it; logs go to the journal"
 # From the Kubernetes changelogs and kops's golden files; the project's reference: kops.md 3.6, etcd-pki.md 4.1, 4.4.
 REMOVED: dict[str, dict[str, Removed]] = {
     "kubeAPIServer": {
-        "apiserver-count": Removed(_FOREVER, "remove it; the lease reconciler counts API servers itself"),
         "cloud-config": _CLOUD,
         "cloud-provider": _CLOUD,
         "insecure-bind-address": Removed(_FOREVER, "remove it; there is no insecure port"),
         "insecure-port": Removed(_FOREVER, "remove it; there is no insecure port"),
         "kubelet-https": Removed(_FOREVER, "remove it; kubelets are always asked over TLS"),
-        "kubelet-port": Removed(_FOREVER),
         "service-account-api-audiences": Removed(_FOREVER, "use api-audiences"),
     },
     "kubeControllerManager": {
@@ -49,7 +47,7 @@ REMOVED: dict[str, dict[str, Removed]] = {
         "cni-conf-dir": Removed(_FOREVER, "containerd configures the CNI"),
         "container-runtime": Removed(_FOREVER),
         "dynamic-config-dir": Removed(_FOREVER),
-        "keep-terminated-pod-volumes": Removed(34),
+        "keep-terminated-pod-volumes": Removed(_FOREVER),
         "master-service-namespace": Removed(_FOREVER),
         "network-plugin": Removed(_FOREVER, "use network.cni"),
         "pod-infra-container-image": Removed(35, "remove it; containerd's configuration names the pause image"),
@@ -214,10 +212,13 @@ OWNED: dict[str, dict[str, str]] = {
     },
 }
 
-# flag -> why not, whatever its value.
-DANGEROUS: dict[str, dict[str, str]] = {
+# flag -> why not, whatever its value: it opens a hole, loses data, or does nothing.
+UNWISE: dict[str, dict[str, str]] = {
     "kubeAPIServer": {
-        "basic-auth-file": "passwords in a file cannot be revoked",
+        "admission-control": "deprecated; use enable-admission-plugins",
+        "apiserver-count": "deprecated, and without effect: API servers count themselves by leases",
+        "kubelet-port": "deprecated, and without effect: each node says which port its kubelet has",
+        "authorization-policy-file": "ABAC; RBAC decides here",
         "token-auth-file": "tokens in a file never expire and cannot be revoked",
     },
     "kubeControllerManager": {},

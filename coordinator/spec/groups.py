@@ -4,9 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from coordinator.spec.kubelet_fields import OWNED, kubelet_fields
 from coordinator.spec.model import SpecModel
-from coordinator.spec.words import ImageId, Label, MachineType, Text, Zone
+from coordinator.spec.words import LAST_MINOR, ImageId, Label, MachineType, Text, Zone
 
+_KUBELET_FIELDS: list[JsonValue] = [*sorted(kubelet_fields(LAST_MINOR) - OWNED.keys())]
 _NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _PREFIX = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)*"
 
@@ -51,7 +53,9 @@ class InstanceGroup(SpecModel):
     """Node labels. `node-role.kubernetes.io/...` follows from the role and is not written here."""
     taints: Annotated[tuple[Taint, ...], Field(max_length=64)] = ()
     """Taints besides the one that every control-plane node gets."""
-    kubelet: Annotated[dict[str, JsonValue], Field(max_length=128)] = Field(default_factory=dict)
+    kubelet: Annotated[
+        dict[str, JsonValue], Field(max_length=128, json_schema_extra={"propertyNames": {"enum": _KUBELET_FIELDS}})
+    ] = Field(default_factory=dict)
     """Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1) to set or override, checked by name for the
     cluster's Kubernetes version: kubelet itself ignores a misspelt one."""
 

@@ -19,8 +19,8 @@ def schema_at(path: Path) -> Schema | None:
     """The part of the schema that describes the value at `path`; None when nothing may be there."""
     found: Schema | None = _schema()
     for step in path:
-        found = _child(_resolved(found), step) if found is not None else None
-    return _resolved(found) if found is not None else None
+        found = _child(resolved(found), step) if found is not None else None
+    return resolved(found) if found is not None else None
 
 
 def keys_at(path: Path) -> tuple[str, ...]:
@@ -45,13 +45,17 @@ def example_at(path: Path) -> object:
 @cache
 def _schema() -> Schema:
     described = ClusterSpec.model_json_schema(by_alias=True)
+    for model in (described, *described["$defs"].values()):
+        for field in model.get("properties", {}).values():
+            if "patternProperties" in field:
+                field["additionalProperties"] = False  # pydantic leaves out that keys of another shape are refused
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "https://bootwright.io/schema/v1/cluster.json",
     } | described
 
 
-def _resolved(schema: Schema) -> Schema:
+def resolved(schema: Schema) -> Schema:
     """Follow `$ref`, and look through "or null"."""
     for _ in range(8):
         if "$ref" in schema:
@@ -71,12 +75,12 @@ def _child(schema: Schema, step: str | int) -> Schema | None:
         return cast("Schema | None", schema.get("items"))
     if step in schema.get("properties", {}):
         return cast("Schema", schema["properties"][step])
-    values = schema.get("additionalProperties")
+    values = [*schema.get("patternProperties", {}).values(), schema.get("additionalProperties")][0]
     return values if isinstance(values, dict) else None
 
 
 def _example(schema: Schema) -> object:
-    schema = _resolved(schema)
+    schema = resolved(schema)
     if "const" in schema:
         return schema["const"]
     if "enum" in schema or "examples" in schema:

@@ -60,19 +60,20 @@ KOPS_VALUES = {
 }
 
 
-def nearest(word: str, known: Collection[str]) -> str | None:
-    """The known word that was probably meant."""
+def nearest(word: str, known: Collection[str], cutoff: float = 0.7) -> str | None:
+    """The known word that was probably meant; `cutoff` is how alike the two must be, from 0 to 1."""
     bare = {_bare(candidate): candidate for candidate in known}
     if _bare(word) in bare:
         return bare[_bare(word)]
-    close = difflib.get_close_matches(_bare(word[:100]), bare, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(_bare(word[:100]), bare, n=1, cutoff=cutoff)
     return bare[close[0]] if close else None
 
 
 def did_you_mean_key(key: str, known: Collection[str]) -> str:
-    if (near := nearest(key, known)) is not None:
-        return f"did you mean {near}?"
-    return f"kops's {key} is {KOPS_KEYS[key]} here" if key in KOPS_KEYS else ""
+    near = nearest(key, known)
+    if key in KOPS_KEYS and (near is None or _bare(near) != _bare(key)):
+        return f"kops's {key} is {KOPS_KEYS[key]} here"
+    return f"did you mean {near}?" if near is not None else ""
 
 
 def did_you_mean_value(value: str, known: Collection[str]) -> str:

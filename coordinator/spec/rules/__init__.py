@@ -31,4 +31,5 @@ def broken_rules(spec: ClusterSpec, root: Fields, replaced: Collection[Path]) ->
         for rule in RULES
         if not any(overlaps(tuple(read.split(".")), unsure) for read in rule.reads)
         for finding in rule.broken(draft)
+        if not overlaps(finding.path, replaced)
     ]

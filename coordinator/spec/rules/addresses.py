@@ -98,7 +98,7 @@ def bridge_routes(draft: Draft) -> Iterator[Finding]:
 
 
 RULES = (
-    Rule(("network.cidr", "network.podCIDR", "network.serviceCIDR", "network.cni"), overlapping),
+    Rule(("network.cidr", "network.podCIDR", "network.serviceCIDR"), overlapping),
     Rule(("api.adminCIDRs", "network.podCIDR", "network.serviceCIDR", "network.cni"), admins_inside),
     Rule(("network.cidr", "network.subnets.cidr"), subnets),
     Rule(("network.serviceCIDR",), service_network),

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator
 
 from coordinator.spec.components import Component, Components
-from coordinator.spec.flags import DANGEROUS, OWNED, REMOVED
+from coordinator.spec.flags import OWNED, REMOVED, UNWISE
+from coordinator.spec.known_flags import KNOWN
 from coordinator.spec.problems import Path, shown
 from coordinator.spec.rules.finding import Draft, Finding, Rule
+from coordinator.spec.suggestions import nearest
 
+_TYPO = 0.9  # of 600 real flags 40 are as near to another one: the lists must be nearly complete, and are
 _TLS = frozenset({"VersionTLS12", "VersionTLS13"})
 
 
@@ -28,11 +31,14 @@ def flags(draft: Draft) -> Iterator[Finding]:
             elif flag in OWNED[component]:
                 allowed = "flags that bootwright leaves to you"
                 yield Finding(path, shown(flag), allowed, f"set by {OWNED[component][flag]}")
-            elif flag in DANGEROUS[component]:
-                yield Finding(path, shown(flag), "flags that open no hole", DANGEROUS[component][flag])
+            elif flag in UNWISE[component]:
+                yield Finding(path, shown(flag), "flags that are safe and do something", UNWISE[component][flag])
             elif (finding := _dangerous_value(component, flag, value)) is not None:
                 allowed, remedy = finding
                 yield Finding(path, f"{flag}={value[:60]}", allowed, remedy)
+            elif flag not in KNOWN[component] and (near := nearest(flag, KNOWN[component], cutoff=_TYPO)) is not None:
+                remedy = f"did you mean {near}? With an unknown flag the program does not start"
+                yield Finding(path, shown(flag), f"a flag of {component} 1.{minor}", remedy)
 
 
 def _admission_on(value: str) -> tuple[str, str] | None:
@@ -75,4 +81,4 @@ def _dangerous_value(component: str, flag: str, value: str) -> tuple[str, str] |
     return check(value) if check is not None else None
 
 
-RULES = (Rule(("components", "kubernetesVersion"), flags),)
+RULES = (Rule(("kubernetesVersion",), flags),)

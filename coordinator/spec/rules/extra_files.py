@@ -1,6 +1,7 @@
 """Extra files: for groups that exist, each path once, not too much of it."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
 from coordinator.spec.problems import shown
 from coordinator.spec.rules.finding import Draft, Finding, Rule
@@ -19,17 +20,18 @@ def groups(draft: Draft) -> Iterator[Finding]:
 
 
 def collisions(draft: Draft) -> Iterator[Finding]:
-    reported: set[int] = set()
-    for group in draft.spec.instance_groups:
-        mine = [(index, file) for index, file in enumerate(draft.spec.files) if file in draft.spec.files_for(group)]
-        taken: dict[str, int] = {}
-        for index, file in mine:
-            above = next((path for path in taken if _clash(path, file.path)), None)
-            if above is not None and index not in reported:
-                reported.add(index)
-                allowed = f"a path that files[{taken[above]}] ({above}) leaves free"
-                yield Finding(("files", index, "path"), shown(file.path), allowed, f"both go to group {group.name}")
-            taken.setdefault(file.path, index)
+    files = draft.spec.files
+    for (first, one), (second, other) in combinations(enumerate(files), 2):
+        if not _clash(one.path, other.path):
+            continue
+        both = [
+            group.name
+            for group in draft.spec.instance_groups
+            if one.is_for(group.name, group.role) and other.is_for(group.name, group.role)
+        ]
+        if both:
+            allowed = f"a path that files[{first}] ({one.path}) leaves free"
+            yield Finding(("files", second, "path"), shown(other.path), allowed, f"both go to group {both[0]}")
 
 
 def _clash(one: str, other: str) -> bool:
@@ -37,8 +39,9 @@ def _clash(one: str, other: str) -> bool:
 
 
 def total_size(draft: Draft) -> Iterator[Finding]:
+    sizes = [(file, len(file.data)) for file in draft.spec.files]
     for group in draft.spec.instance_groups:
-        size = sum(len(file.data) for file in draft.spec.files_for(group))
+        size = sum(length for file, length in sizes if file.is_for(group.name, group.role))
         if size > MOST_BYTES:
             found = f"{size} bytes for group {group.name}"
             yield Finding(

@@ -32,7 +32,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Rule:
-    """`reads` names the fields the rule looks at (indexes left out): it is skipped when one of them is wrong itself."""
+    """`reads` names what a finding rests on besides the value it is about (indexes left out): the rule is skipped when
+    one of these is wrong itself. A finding about a value that is wrong itself is left out in any case.
+    """
 
     reads: tuple[str, ...]
     broken: Callable[[Draft], Iterator[Finding]]

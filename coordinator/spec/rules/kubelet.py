@@ -59,7 +59,7 @@ def _seconds(duration: object) -> float | None:
 
 
 RULES = (
-    Rule(("instanceGroups.kubelet", "kubernetesVersion"), known_fields),
-    Rule(("instanceGroups.kubelet",), shutdown_order),
-    Rule(("instanceGroups.kubelet",), parallel_pulls),
+    Rule(("kubernetesVersion",), known_fields),
+    Rule((), shutdown_order),
+    Rule((), parallel_pulls),
 )

@@ -56,7 +56,7 @@ def cloud_labels(draft: Draft) -> Iterator[Finding]:
 
 
 RULES = (
-    Rule(("instanceGroups.labels", "instanceGroups.role"), labels),
-    Rule(("instanceGroups.taints",), taints),
-    Rule(("cloudLabels",), cloud_labels),
+    Rule((), labels),
+    Rule((), taints),
+    Rule((), cloud_labels),
 )

@@ -51,4 +51,4 @@ def _throughput(volume: EtcdVolume, base: Path) -> Iterator[Finding]:
         yield Finding((*base, "throughput"), str(volume.throughput), allowed, "raise iops")
 
 
-RULES = (Rule(("etcdClusters.volume",), speeds),)
+RULES = (Rule((), speeds),)
