@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import IO, Generic, TypeVar
+from typing import IO, Generic, Protocol, TypeVar
 
 from agent.aws import s3_errors
 from agent.aws.credentials import CredentialSource
@@ -27,6 +27,12 @@ class Object:
 
     body: bytes | None = field(repr=False)
     etag: str
+
+
+class Store(Protocol):
+    """The reading half of `S3`: all that verifying needs. Raises the errors of agent.aws.s3_errors."""
+
+    def get(self, key: str, *, max_bytes: int, if_none_match: str | None = None) -> Object: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,21 +163,35 @@ def _expired(asked: Asked, answer: _Answer) -> ExpiredToken:
 
 
 def _missing(asked: Asked, _answer: _Answer) -> NoSuchKey:
-    return NoSuchKey("s3-no-such-key", f"{asked.where} does not exist")
+    return NoSuchKey(
+        "s3-no-such-key",
+        f"{asked.where} does not exist",
+        remedy="check store and cluster in the user-data; the bucket's versioning keeps what was deleted",
+    )
 
 
 def _overtaken(asked: Asked, _answer: _Answer) -> PreconditionFailed:
-    return PreconditionFailed("s3-precondition-failed", f"{asked.where} was written by somebody else meanwhile")
+    return PreconditionFailed(
+        "s3-precondition-failed",
+        f"{asked.where} was written by somebody else meanwhile",
+        remedy="read it again, then decide again; two nodes may have been at it at once",
+    )
 
 
 def _busy(asked: Asked, answer: _Answer) -> Transient:
-    return Transient("s3-slow-down", f"S3 is busy ({answer.status} {answer.code}) with {asked.where}", after=15)
+    return Transient(
+        "s3-slow-down",
+        f"S3 is busy ({answer.status} {answer.code}) with {asked.where}",
+        remedy="this passes by itself; if not, look at the AWS Health dashboard of the region",
+        after=15,
+    )
 
 
 def _unexpected(asked: Asked, answer: _Answer) -> Fatal:
     return Fatal(
         "s3-unexpected",
         f"S3 answers {answer.status} {answer.code} to {asked.method} {asked.where}: {answer.said}",
+        remedy="if `endpoint` is set in the user-data, check that S3 is what answers there",
     )
 
 

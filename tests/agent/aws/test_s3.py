@@ -130,6 +130,7 @@ def test_each_refusal_has_its_code_names_the_object_and_says_what_to_do(scripted
     with pytest.raises(BootwrightError) as caught:
         scripted.get("demo/tuf/metadata/timestamp.json", max_bytes=10)
     assert (caught.value.code, caught.value.exit_code) == (code, exit_code)
+    assert caught.value.remedy
     assert "demo-bucket" in str(caught.value) or "role demo-nodes" in str(caught.value) or "clock" in str(caught.value)
 
 

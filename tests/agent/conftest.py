@@ -1,4 +1,4 @@
-"""Servers for the AWS adapters: moto where it tells the truth, and a scripted one for everything hostile."""
+"""Servers for the agent's adapters: moto where it tells the truth, and a scripted one for everything hostile."""
 
 import threading
 from collections.abc import Callable, Iterator

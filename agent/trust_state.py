@@ -1,0 +1,133 @@
+"""What a node remembers of the repository between boots: caches, the floors, and the last release that it verified.
+
+    /var/lib/bootwright/trust/
+      metadata/                     python-tuf's cache; may be lost at any time
+      floors.a.json floors.b.json   versions that must never be seen lower again; written one after the other
+      release.json                  the last verified release document
+      verified.json                 what was verified with it; whoever reads release.json compares its hash with this
+
+python-tuf never calls fsync: after a power cut its timestamp and snapshot may both be empty, and then it would accept
+an old repository (trust.md 1.3). The floors are what survives that.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from agent.durable import read_bounded, sync_directory, sync_file, write_durably
+from agent.trust import Floors, TrustRecord, Verified
+from agent.waits import Waits
+from units.errors import Retryable
+
+LOCK_LIMIT = 120.0  # seconds: another refresh is bounded to about a minute
+_MAX_RELEASE = 2_000_000
+_MAX_RECORD = 64 * 1024
+
+
+Record = TypeVar("Record", bound=TrustRecord)
+
+
+class TrustState:
+    """Reading never fails for damage: what cannot be read is not there. Writing raises OSError as it comes."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.metadata = directory / "metadata"
+
+    @contextmanager
+    def locked(self, waits: Waits) -> Iterator[None]:
+        """One agent at a time: python-tuf does not support two on one cache.
+
+        The directory itself is locked, so that a full or read-only disk needs no lock file.
+        """
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            waits.until("verifying the repository", lambda: _lock(descriptor), limit=LOCK_LIMIT, longest=1.0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def prepare(self) -> None:
+        self.metadata.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for stray in self.metadata.glob("tmp*"):  # python-tuf's, from before a power cut
+            stray.unlink()
+
+    def wipe_cache(self) -> None:
+        """A cache that python-tuf cannot even open: a directory in place of a file, wrong permissions."""
+        if self.metadata.is_dir() and not self.metadata.is_symlink():
+            shutil.rmtree(self.metadata)
+        else:
+            self.metadata.unlink(missing_ok=True)
+        self.prepare()
+
+    def forget_refused(self) -> None:
+        """Drop cached metadata below the floors. Roots stay: their chain of signatures speaks for itself."""
+        for role in ("timestamp", "snapshot", "targets"):
+            (self.metadata / f"{role}.json").unlink(missing_ok=True)
+
+    def cached_root(self, version: int) -> bytes | None:
+        with contextlib.suppress(OSError):
+            return read_bounded(self.metadata / "root_history" / f"{version}.root.json", limit=512_000)
+        return None
+
+    def cached_timestamp(self) -> bytes:
+        return (self.metadata / "timestamp.json").read_bytes()
+
+    def floors(self) -> Floors | None:
+        """The higher of both copies: a crash between them leaves one behind."""
+        copies = [self._read(f"floors.{copy}.json", Floors) for copy in "ab"]
+        found = [copy for copy in copies if copy is not None]
+        return max(found, key=lambda floors: (floors.versions.root, floors.last_known_time)) if found else None
+
+    def verified(self) -> tuple[Verified, bytes] | None:
+        """The last verified release, if it still is what was verified."""
+        record = self._read("verified.json", Verified)
+        if record is None:
+            return None
+        with contextlib.suppress(OSError):
+            release = read_bounded(self._directory / "release.json", limit=_MAX_RELEASE)
+            if release is not None and hashlib.sha256(release).hexdigest() == record.release_sha256:
+                return record, release
+        return None
+
+    def remember(self, floors: Floors, verified: Verified, release: bytes) -> None:
+        """Make a good refresh durable: first what it rests on, then the floors, and last what vouches for it all."""
+        for path in (*self.metadata.glob("*.json"), *(self.metadata / "root_history").iterdir()):
+            sync_file(path)
+        sync_directory(self.metadata / "root_history")
+        sync_directory(self.metadata)
+        for copy in "ab":
+            write_durably(self._directory / f"floors.{copy}.json", _encode(floors))
+        write_durably(self._directory / "release.json", release)
+        write_durably(self._directory / "verified.json", _encode(verified))
+
+    def _read(self, name: str, kind: type[Record]) -> Record | None:
+        with contextlib.suppress(OSError, ValidationError):
+            data = read_bounded(self._directory / name, limit=_MAX_RECORD)
+            return None if data is None else kind.model_validate_json(data)
+        return None
+
+
+def _encode(record: TrustRecord) -> bytes:
+    return (json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Retryable(
+            "trust-busy",
+            "another agent on this machine is verifying the repository",
+            remedy="wait for it, or look with `ps` for an agent that hangs",
+        ) from error
