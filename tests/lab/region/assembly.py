@@ -23,7 +23,7 @@ from tests.lab.region.answers import own_answers
 from tests.lab.region.balancer import Balancer
 from tests.lab.region.control import ControlServer
 from tests.lab.region.directory import Directory
-from tests.lab.region.ec2 import StrictEC2Backend, Wiring
+from tests.lab.region.ec2 import StrictEC2Backend
 from tests.lab.region.faults import Faults
 from tests.lab.region.fleet import Fleet
 from tests.lab.region.gateway import Gateway
@@ -34,6 +34,7 @@ from tests.lab.region.principals import Keyring
 from tests.lab.region.provision import provision
 from tests.lab.region.settings import ACCOUNT, OPERATOR_KEY, Network, RegionSettings, RunDirectory
 from tests.lab.region.timeline import Timeline
+from tests.lab.region.wiring import Wiring
 
 LOG = logging.getLogger(__name__)
 WATCH_SECONDS = 0.5

@@ -1,4 +1,4 @@
-"""The region on the lab's bridge: what a lab that was killed left there goes first, and the bridge goes last."""
+"""The region on the lab's bridge: what a killed lab left there goes first, and the bridge goes last."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.lab import network
 from tests.lab.region import ledger
+from tests.lab.region.leftovers import end_leftovers
 from tests.lab.region.settings import RunDirectory
 
 
@@ -14,7 +15,7 @@ def bridge(run_directory: Path) -> Iterator[None]:
     """Raises ledger.LabBusy when another lab has it."""
     with ledger.only_lab_on_this_host(run_directory) as died:
         if died:
-            ledger.end_all(RunDirectory(died).processes)
+            end_leftovers(RunDirectory(died))
         network.down()
         network.up()
         try:

@@ -8,7 +8,8 @@ import threading
 from contextlib import ExitStack
 from typing import Any
 
-from tests.lab.region.ledger import end_all, remember
+from tests.lab.region.ledger import remember
+from tests.lab.region.leftovers import end_leftovers
 from tests.lab.region.settings import RegionSettings, RunDirectory
 
 LOG = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ def serve(run: RunDirectory, settings: RegionSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     with ExitStack() as stack:
-        end_all(run.processes)
+        end_leftovers(run)
         remember(run.processes, os.getpid(), "region")
         stack.callback(run.processes.unlink)
         if settings.network.bridge:

@@ -1,9 +1,7 @@
 """moto's EC2 with instance and attachment states that take time, exclude each other, and move real machines."""
 
 import logging
-import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from moto.ec2.exceptions import EC2ClientError
@@ -11,36 +9,25 @@ from moto.ec2.models import EC2Backend
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import InstanceState, StateReason
 
-from tests.lab.region.attachments import check_attach, check_detach
+from tests.lab.region.attach_rules import check_attach, check_detach
+from tests.lab.region.attaching import Attachments
 from tests.lab.region.calls import CURRENT_CALL
-from tests.lab.region.faults import Faults
-from tests.lab.region.fleet import Fleet
 from tests.lab.region.launches import check_launch, complete_launch
-from tests.lab.region.machines import Instance
-from tests.lab.region.settings import RegionSettings, RunDirectory
-from tests.lab.region.timeline import Timeline
+from tests.lab.region.machines import MACHINE_ERRORS, Instance
+from tests.lab.region.wiring import Wiring
 
 LOG = logging.getLogger(__name__)
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 GONE = ("shutting-down", "terminated")
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    fleet: Fleet
-    timeline: Timeline
-    faults: Faults
-    settings: RegionSettings
-    run: RunDirectory
-
-
 class StrictEC2Backend(EC2Backend):
-    """`gate` serialises everything that changes state: attach is a lock, so it must be atomic."""
+    """`wiring` is set before moto makes the backend."""
 
     wiring: ClassVar[Wiring]
 
     def __init__(self, region_name: str, account_id: str) -> None:
-        self.gate = threading.RLock()
+        self._attachments = Attachments(self.wiring, self.delete_volume)
         self._launching = False
         self._tokens: dict[str, Any] = {}
         super().__init__(region_name, account_id)
@@ -59,7 +46,7 @@ class StrictEC2Backend(EC2Backend):
         token = call.form.get("ClientToken", "") if call and call.action == "RunInstances" else ""
         check_launch(kwargs, args[2] if len(args) > 2 else kwargs.get("user_data"))
         complete_launch(kwargs)
-        with self.gate:
+        with self.wiring.gate:
             if token in self._tokens:
                 return self._tokens[token]
             self._launching = True
@@ -75,7 +62,7 @@ class StrictEC2Backend(EC2Backend):
         return reservation
 
     def terminate_instances(self, instance_ids: list[str]) -> list[tuple[Any, InstanceState]]:
-        with self.gate:
+        with self.wiring.gate:
             instances = self._known(instance_ids)
             for instance in instances:
                 if instance.disable_api_termination is True:
@@ -87,7 +74,7 @@ class StrictEC2Backend(EC2Backend):
             return [(instance, self._terminate(instance)) for instance in instances]
 
     def stop_instances(self, instance_ids: list[str]) -> list[tuple[Any, InstanceState]]:
-        with self.gate:
+        with self.wiring.gate:
             instances = self._known(instance_ids)
             _require(instances, ("pending", "running", "stopping", "stopped"), "stopped")
             changes = [(instance, _copy_state(instance)) for instance in instances]
@@ -98,7 +85,7 @@ class StrictEC2Backend(EC2Backend):
             return changes
 
     def start_instances(self, instance_ids: list[str]) -> list[tuple[Any, InstanceState]]:
-        with self.gate:
+        with self.wiring.gate:
             instances = self._known(instance_ids)
             _require(instances, ("pending", "running", "stopped"), "started")
             changes = [(instance, _copy_state(instance)) for instance in instances]
@@ -109,7 +96,7 @@ class StrictEC2Backend(EC2Backend):
             return changes
 
     def reboot_instances(self, instance_ids: list[str]) -> list[Any]:
-        with self.gate:
+        with self.wiring.gate:
             instances = self._known(instance_ids)
             _require(instances, ("running",), "rebooted")
             for instance in instances:
@@ -124,11 +111,10 @@ class StrictEC2Backend(EC2Backend):
         else:
             fleet.power_cut(instance.id, dark=True)
         fleet.restart(instance.id)
-        self._plug_volumes(instance)
 
     def notice_machines_that_died(self) -> None:
         """A guest that powered itself off: its instance stops, or terminates when launched so."""
-        with self.gate:
+        with self.wiring.gate:
             for instance in self.all_instances():
                 fleet = self.wiring.fleet
                 if instance.state != "running" or fleet.is_alive(instance.id) or fleet.is_dark(instance.id):
@@ -144,32 +130,30 @@ class StrictEC2Backend(EC2Backend):
     def attach_volume(
         self, volume_id: str, instance_id: str, device_path: str, delete_on_termination: bool = False
     ) -> Any:
-        with self.gate:
+        with self.wiring.gate:
             if self._launching:
                 return super().attach_volume(volume_id, instance_id, device_path, delete_on_termination)
             volume, instance = self.get_volume(volume_id), self.get_instance(instance_id)
             check_attach(volume, instance, device_path, self.wiring.settings.volume_limit)
             attachment = super().attach_volume(volume_id, instance_id, device_path, delete_on_termination)
-            _set_attachment(attachment, "attaching")
-            self._later("attach", f"attach {volume_id}", self._finish_attach, attachment)
+            self._attachments.attach(attachment)
             return attachment
 
     def detach_volume(self, volume_id: str, instance_id: str, device_path: str) -> Any:
         call = CURRENT_CALL.get()
         force = bool(call and call.form.get("Force", "").lower() == "true")
-        with self.gate:
+        with self.wiring.gate:
             volume = self.get_volume(volume_id)
             if instance_id:
                 self.get_instance(instance_id)
             check_detach(volume, instance_id, device_path)
             attachment = volume.attachment
-            if attachment.status != "detaching":
-                _set_attachment(attachment, "detaching")
-                self._later("detach", f"detach {volume_id}", self._finish_detach, attachment, force)
+            if attachment.status not in ("detaching", "busy") or force:
+                self._attachments.detach(attachment, force=force)
             return attachment
 
     def delete_volume(self, volume_id: str) -> Any:
-        with self.gate:
+        with self.wiring.gate:
             volume = super().delete_volume(volume_id)
             self.wiring.fleet.delete_volume(volume_id)
             return volume
@@ -178,27 +162,27 @@ class StrictEC2Backend(EC2Backend):
 
     def _bring_up(self, instance: Any) -> None:
         try:
-            self.wiring.fleet.switch_on(self._machine(instance))
-        except Exception:
+            self.wiring.fleet.switch_on(self._machine(instance), self._data_volumes(instance))
+        except MACHINE_ERRORS:
             LOG.exception("launch of %s failed", instance.id)
-            with self.gate:
+            with self.wiring.gate:
                 self._terminate(instance, "Server.InternalError")
             return
-        with self.gate:
+        with self.wiring.gate:
             if instance.state == "pending":
                 _set_state(instance, "running")
-        self._plug_volumes(instance)
 
-    def _plug_volumes(self, instance: Any) -> None:
-        for device, block in list(instance.block_device_mapping.items()):
-            if device != instance.root_device_name:
-                volume = self.get_volume(block.volume_id)
-                if volume.attachment and volume.attachment.status == "attached":
-                    self.wiring.fleet.attach(instance.id, volume.id, volume.size)
+    def _data_volumes(self, instance: Any) -> dict[str, int]:
+        """The root disk is the machine's own copy of the image."""
+        return {
+            volume.id: volume.size
+            for volume in self._volumes_of(instance)
+            if volume.attachment.device != instance.root_device_name and volume.attachment.status == "attached"
+        }
 
     def _stop(self, instance: Any) -> None:
         self.wiring.fleet.shutdown(instance.id)
-        with self.gate:
+        with self.wiring.gate:
             if instance.state == "stopping":
                 _set_state(instance, "stopped", "Client.UserInitiatedShutdown")
 
@@ -214,80 +198,12 @@ class StrictEC2Backend(EC2Backend):
         self._later("terminate", f"terminate {instance.id}", self._bury, instance)
 
     def _bury(self, instance: Any) -> None:
-        with self.gate:
+        with self.wiring.gate:
             _set_state(instance, "terminated", instance.state_reason.code)
             association = self.iam_instance_profile_associations.get(instance.id)
             if association:
                 self.disassociate_iam_instance_profile(association_id=association.association_id)
-            for volume in self._volumes_of(instance):
-                _set_attachment(volume.attachment, "detaching")
-        self._later("release", f"release the volumes of {instance.id}", self._release, instance)
-
-    def _release(self, instance: Any) -> None:
-        def attempt() -> bool:
-            with self.gate:
-                for volume in self._volumes_of(instance):
-                    if not self.wiring.faults.is_stuck(volume.id, "detaching"):
-                        self._free(instance, volume)
-                return not self._volumes_of(instance)
-
-        self.wiring.timeline.until(f"volumes of {instance.id} free", attempt, every=0.2)
-
-    def _free(self, instance: Any, volume: Any) -> None:
-        block = instance.block_device_mapping.get(volume.attachment.device)
-        _drop(volume.attachment)
-        if block and block.delete_on_termination:
-            self.delete_volume(volume.id)
-
-    def _finish_attach(self, attachment: Any) -> None:
-        volume, instance = attachment.volume, attachment.instance
-
-        def attempt() -> bool:
-            if volume.attachment is not attachment or attachment.status != "attaching":
-                return True
-            if self.wiring.faults.is_stuck(volume.id, "attaching"):
-                return False
-            if instance.state == "running":
-                try:
-                    self.wiring.fleet.attach(instance.id, volume.id, volume.size)
-                except Exception:
-                    LOG.exception("cannot plug %s into %s yet", volume.id, instance.id)
-                    return False
-            with self.gate:
-                if volume.attachment is attachment and attachment.status == "attaching":
-                    _set_attachment(attachment, "attached")
-            return True
-
-        self.wiring.timeline.until(f"{volume.id} plugged into {instance.id}", attempt, every=0.2)
-
-    def _finish_detach(self, attachment: Any, force: bool) -> None:
-        volume, instance = attachment.volume, attachment.instance
-
-        def attempt() -> bool:
-            if volume.attachment is not attachment:
-                return True
-            if self.wiring.faults.is_stuck(volume.id, "detaching"):
-                return False
-            if self._still_holds(attachment) and not (force and self.wiring.fleet.is_dark(instance.id)):
-                attachment.status = "busy"  # EC2 waits for the guest to let go; so do we
-                return False
-            with self.gate:
-                if volume.attachment is attachment:
-                    _drop(attachment)
-            return True
-
-        self.wiring.timeline.until(f"{instance.id} lets go of {volume.id}", attempt, every=0.2)
-
-    def _still_holds(self, attachment: Any) -> bool:
-        fleet, instance_id = self.wiring.fleet, attachment.instance.id
-        if fleet.is_dark(instance_id):
-            return True
-        try:
-            fleet.detach(instance_id, attachment.volume.id)
-        except Exception as error:
-            LOG.info("%s holds %s: %s", instance_id, attachment.volume.id, error)
-            return True
-        return False
+            self._attachments.release(instance, lambda: self._volumes_of(instance))
 
     # --- small things ------------------------------------------------------------------------------------
 
@@ -338,16 +254,3 @@ def _require(instances: Iterable[Any], states: tuple[str, ...], verb: str) -> No
                 "IncorrectInstanceState",
                 f"The instance '{instance.id}' is not in a state from which it can be {verb}.",
             )
-
-
-def _set_attachment(attachment: Any, status: str) -> None:
-    attachment.status = status
-    block = attachment.instance.block_device_mapping.get(attachment.device)
-    if block:
-        block.status = status
-
-
-def _drop(attachment: Any) -> None:
-    attachment.status = "detached"
-    attachment.volume.attachment = None
-    attachment.instance.block_device_mapping.pop(attachment.device, None)

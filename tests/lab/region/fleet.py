@@ -1,19 +1,22 @@
 """The machines behind the instances: one lock each, so that no two operations on one machine overlap."""
 
 import logging
-import shutil
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.lab import disks
-from tests.lab.region.machines import Completed, Instance, Launch, MachineHandle
+from tests.lab.region.machines import MACHINE_ERRORS, Completed, Instance, Launch, MachineHandle
 from tests.lab.region.settings import RunDirectory
 
 LOG = logging.getLogger(__name__)
 SHUTDOWN_SECONDS = 60.0
+KEPT = (".log", ".jsonl")
 CONSOLE_BYTES = 64 * 1024  # what GetConsoleOutput keeps
+
+
+class NoMachineError(RuntimeError):
+    pass
 
 
 class Fleet:
@@ -25,25 +28,30 @@ class Fleet:
         self._machines: dict[str, MachineHandle] = {}
         self._locks: dict[str, threading.RLock] = {}
         self._dark: set[str] = set()
+        self._consoles: dict[str, Path] = {}
         self._guard = threading.Lock()
 
     def delete_volume(self, volume_id: str) -> None:
         disks.delete_volume(self._run.volume(volume_id))
 
-    def switch_on(self, instance: Instance) -> None:
+    def switch_on(self, instance: Instance, volumes: Mapping[str, int]) -> None:
+        """volumes: id -> size in GiB of those that are to be there from the first moment."""
         with self._lock(instance.id):
             machine = self._machines.get(instance.id)
             if machine is None:
                 instance.directory.mkdir(parents=True, exist_ok=True)
                 machine = self._launch(instance)
                 self._machines[instance.id] = machine
+                self._consoles[instance.id] = machine.console_path
+            for volume_id, size_gib in volumes.items():
+                self.attach(instance.id, volume_id, size_gib)
             machine.start()
             self._dark.discard(instance.id)
 
     def restart(self, instance_id: str) -> None:
         """Switch a known machine on again, with its disks as they are."""
         with self._lock(instance_id):
-            self._machines[instance_id].start()
+            self._machine(instance_id).start()
             self._dark.discard(instance_id)
 
     def power_cut(self, instance_id: str, *, dark: bool = False) -> None:
@@ -67,17 +75,17 @@ class Fleet:
         with self._lock(instance_id):
             if not path.exists():
                 disks.create_volume(path, size_gib)
-            self._machines[instance_id].attach_volume(volume_id, path)
+            self._machine(instance_id).attach_volume(volume_id, path)
 
     def detach(self, instance_id: str, volume_id: str) -> None:
         with self._lock(instance_id):
             machine = self._machines.get(instance_id)
-            if machine and machine.is_alive():
+            if machine:
                 machine.detach_volume(volume_id)
 
     def exec(self, instance_id: str, argv: Sequence[str], timeout: float) -> Completed:
         """Without the machine's lock: a long command must not keep it from losing power."""
-        return self._machines[instance_id].exec(argv, timeout=timeout)
+        return self._machine(instance_id).exec(argv, timeout=timeout)
 
     def is_dark(self, instance_id: str) -> bool:
         return instance_id in self._dark
@@ -87,8 +95,7 @@ class Fleet:
         return machine is not None and machine.is_alive()
 
     def console_path(self, instance_id: str) -> Path | None:
-        machine = self._machines.get(instance_id)
-        return machine.console_path if machine else None
+        return self._consoles.get(instance_id)
 
     def console_tail(self, instance_id: str) -> bytes:
         path = self.console_path(instance_id)
@@ -99,23 +106,28 @@ class Fleet:
             return console.read()
 
     def scrap(self, instance_id: str) -> None:
-        """Off for good: its disks go, its console stays readable."""
-        self.power_cut(instance_id)
-        console = self.console_path(instance_id)
-        directory = self._run.machine(instance_id)
-        keep = {console.name, "diary.jsonl"} if console else set()
-        for entry in directory.iterdir() if directory.is_dir() else ():
-            if entry.name not in keep:
-                with suppress(OSError):
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        """Off for good: its disks go, its console (and a double's diary) stays readable."""
+        with self._lock(instance_id):
+            self.power_cut(instance_id)
+            if self._machines.pop(instance_id, None) is None:
+                return
+            for entry in self._run.machine(instance_id).iterdir():
+                if entry.suffix not in KEPT and entry.is_file():
+                    entry.unlink()
 
     def end(self) -> None:
         """Cut every machine's power."""
         for instance_id in list(self._machines):
             try:
                 self.power_cut(instance_id)
-            except Exception:
+            except MACHINE_ERRORS:
                 LOG.exception("could not switch off %s", instance_id)
+
+    def _machine(self, instance_id: str) -> MachineHandle:
+        machine = self._machines.get(instance_id)
+        if machine is None:
+            raise NoMachineError(f"{instance_id} has no machine: it has not been launched yet, or is terminated")
+        return machine
 
     def _lock(self, instance_id: str) -> threading.RLock:
         with self._guard:

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.lab.region.client import LabClient, LabError
-from tests.lab.region.ledger import Entry, end_all, entries
+from tests.lab.region.ledger import Entry, entries
+from tests.lab.region.leftovers import end_leftovers
 from tests.lab.region.settings import RegionSettings, RunDirectory
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -56,7 +57,7 @@ def end(run_directory: Path) -> list[Entry]:
     alive = [entry for entry in entries(run.processes) if entry.process.is_alive()]
     for region in alive[:1]:
         region.end(REGION_END_SECONDS)
-    end_all(run.processes)
+    end_leftovers(run)
     run.state.unlink(missing_ok=True)
     if child := _CHILDREN.pop(run.path, None):
         child.wait()

@@ -40,7 +40,7 @@ class Entry:
             os.kill(self.process.pid, signal.SIGTERM)
         while self.process.is_alive() and time.monotonic() < deadline:
             time.sleep(0.05)
-        kill_session(self.process)
+        kill_session(self.process, frozenset({self.name}))
 
 
 def remember(ledger: Path, pid: int, name: str) -> None:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
+# What a machine's operations raise when the machine, or a command on the host, fails.
+MACHINE_ERRORS = (RuntimeError, OSError)
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
@@ -50,7 +53,10 @@ class MachineHandle(Protocol):
         """Ask the guest to power off; power_cut after `timeout` seconds."""
 
     def attach_volume(self, volume_id: str, path: Path) -> None:
-        """Plug a disk whose serial is the volume id without its dash. No error when plugged already."""
+        """Plug a disk whose serial is the volume id without its dash. No error when plugged already.
+
+        On a machine that is off it is there at the next start.
+        """
 
     def detach_volume(self, volume_id: str) -> None:
         """Unplug it. Raises while the guest holds it open; no error when it is not plugged."""
