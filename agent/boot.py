@@ -6,7 +6,7 @@ from typing import Protocol
 from agent.gather import facts_of
 from agent.linux.machine import MachineFacts
 from agent.reporter import Reporter
-from agent.repository import VerifiedRelease
+from agent.trust import VerifiedRelease
 from agent.settings import Settings
 from pki.errors import PkiError
 from units.converge import converge
@@ -69,6 +69,7 @@ class Target:
 def boot(node: Node) -> int:
     """Converge this machine; the exit code. A failure is reported everywhere it can be before this returns."""
     reporter = node.reporter
+    reporter.begin()
     try:
         target = find_target(node)
         with reporter.phase("converging"):
@@ -101,6 +102,7 @@ def find_target(node: Node) -> Target:
         settings = node.enrolment()
         reporter.update(cluster=settings.cluster, group=settings.group)
         node.connect(settings, instance)
+        reporter.update(force=True)
     with reporter.phase("verifying the manifest"):
         verified = node.verified_release()
         release = decode_release(verified.release, cluster=settings.cluster, group=settings.group)

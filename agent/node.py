@@ -1,17 +1,38 @@
 """The real node: every adapter, put together. The only place that knows which class stands behind which port."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from agent import settings as enrolment
 from agent.aws.imds import Imds
 from agent.aws.s3 import S3, Bucket
 from agent.boot import InstanceLike
+from agent.durable import write_durably
+from agent.linux.assets import LocalAssets, Sink
 from agent.linux.clock import LinuxClock
+from agent.linux.disks import Disks
+from agent.linux.files import LinuxFiles
+from agent.linux.images import ContainerdImages
+from agent.linux.kernel import LinuxKernel
 from agent.linux.machine import MachineFacts, gather_machine
+from agent.linux.mounts import LinuxMounts
 from agent.linux.notify import Notifier
+from agent.linux.probes import LoopbackProbes
+from agent.linux.systemd import LinuxSystemd
+from agent.linux.users import LinuxUsers
+from agent.records import S3Records
 from agent.reporter import Reporter
+from agent.repository import Repository
+from agent.secrets import NodeSecrets
 from agent.settings import Settings
+from agent.trust import VerifiedRelease
+from agent.volumes import NodeVolumes
 from agent.waits import Waits
+from units.errors import Fatal, Retryable
+from units.host import Host
+from units.manifest import Manifest, Release, encode_release
 from units.paths import RUN
 from units.status import NodeStatus, encode_status
 
@@ -24,7 +45,9 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class RealNode:
     """Implements `agent.boot.Node` on the machine this runs on."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: NodeStatus | None = None, *, quiet: bool = False) -> None:
+        """`status` goes on from an earlier run of this boot; `quiet` tells nobody anything (a dry run)."""
+        self._quiet = quiet
         self._notifier = Notifier()
         self._clock = LinuxClock(self._progress)
         self._waits = Waits(progress=self._progress)
@@ -33,9 +56,9 @@ class RealNode:
         self._s3: S3 | None = None
         self._instance: InstanceLike | None = None
         self.reporter = Reporter(
-            NodeStatus(instance_id="", boot_id=_BOOT_ID.read_text().strip()),
+            status or NodeStatus(instance_id="", boot_id=_BOOT_ID.read_text().strip()),
             self._clock,
-            write_status,
+            (lambda _status: None) if quiet else write_status,
             self._notifier.status,
         )
 
@@ -60,5 +83,96 @@ class RealNode:
         def publish(status: NodeStatus) -> None:
             quick.put(key, encode_status(status))
 
-        self.reporter.publish = publish
-        self.reporter.update(force=True)
+        if not self._quiet:
+            self.reporter.publish = publish
+
+    def verified_release(self) -> VerifiedRelease:
+        """Verified now; or, when the store cannot be reached, what this machine applied before (DESIGN section 4)."""
+        repository = self._repository()
+        try:
+            return repository.refresh(running=self._has_applied())
+        except Retryable as error:
+            kept = repository.kept(details=f"{error}") if self._has_applied() else None
+            if kept is None:
+                raise
+            return kept
+
+    def enrolment_on_disk(self) -> Settings:
+        found = enrolment.read()
+        if found is None:
+            raise Fatal("not-enrolled", f"there is no {enrolment.PATH}", remedy="agent boot")
+        return found
+
+    def changed_since(self) -> bool:
+        return self._repository().changed_since()
+
+    def host(self, manifest: Manifest) -> Host:
+        settings, s3, instance = self._connected()
+        mounts = LinuxMounts()
+        bucket_prefix = settings.prefix
+
+        def download(key: str, sink: Sink) -> None:
+            s3.get_to_file(bucket_prefix + key, sink, size=sink.size)
+
+        return Host(
+            files=LinuxFiles(),
+            systemd=LinuxSystemd(),
+            kernel=LinuxKernel(),
+            users=LinuxUsers(),
+            volumes=self._volumes(manifest, mounts),
+            mounts=mounts,
+            secrets=self._secrets(manifest),
+            assets=LocalAssets(download),
+            images=ContainerdImages(),
+            records=S3Records(s3, bucket_prefix),
+            probes=LoopbackProbes(),
+            clock=self._clock,
+        )
+
+    def remember(self, release: Release) -> None:
+        APPLIED.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(APPLIED, encode_release(release), mode=0o600)
+
+    def _progress(self, text: str) -> None:
+        self.reporter.progress(text)
+
+    def _has_applied(self) -> bool:
+        return APPLIED.exists()
+
+    def _repository(self) -> Repository:
+        settings, s3, _instance = self._connected()
+        return Repository(settings, s3, clock=self._clock, waits=self._waits)
+
+    def _connected(self) -> tuple[Settings, S3, InstanceLike]:
+        if self._settings is None or self._s3 is None or self._instance is None:
+            raise Fatal("not-connected", "the store was asked for before the enrolment was known")
+        return self._settings, self._s3, self._instance
+
+
+def write_status(status: NodeStatus) -> None:
+    STATUS.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # /run is memory: a rename is enough for whoever reads, and nobody reads it after a power cut.
+    temporary = STATUS.with_name(".status.json.tmp")
+    temporary.write_bytes(encode_status(status))
+    temporary.replace(STATUS)
+
+
+@contextmanager
+def running_alone(command: str) -> Iterator[None]:
+    """One agent at a time may look or work: boot, sync and diff wait for each other, at most two minutes."""
+    LOCK.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with LOCK.open("a") as file:
+        waits = Waits()
+
+        def take() -> None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Retryable(
+                    "agent-busy",
+                    f"`agent {command}` waits for another agent on this machine",
+                    remedy="`agent status` shows what it is doing",
+                ) from error
+
+        waits.until("the agent's lock", take, limit=120.0, longest=2.0)
+        yield

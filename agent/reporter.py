@@ -1,4 +1,4 @@
-"""Tells the world what the agent is doing: /run/bootwright/status.json, S3, sd_notify and the journal, as it happens."""
+"""Tells what the agent is doing, as it does it: /run/bootwright/status.json, S3, sd_notify and the journal."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -30,6 +30,13 @@ class Reporter:
     notify: Callable[[str], None] = lambda _text: None
     publish: Callable[[NodeStatus], None] | None = None
     _published: float = field(default=float("-inf"), init=False)
+    _since: dict[str, str] = field(default_factory=dict, init=False)
+
+    def begin(self) -> None:
+        """A new run: what the last one said goes, what it saw first is remembered."""
+        self._since = {condition.code: condition.since for condition in self.status.conditions}
+        stage = "ready" if self.status.stage == "ready" else "booting"
+        self.status = self.status.model_copy(update={"stage": stage, "conditions": (), "phases": ()})
 
     def update(self, *, force: bool = False, **fields: Any) -> None:
         """Change fields of the status and let everybody see; `force` uploads even if the last upload was just now."""
@@ -57,15 +64,12 @@ class Reporter:
     def condition(self, code: str, message: str, *, remedy: str = "", severity: str = "error") -> None:
         """Add or refresh a condition; the first time it was seen stays."""
         known = {condition.code: condition for condition in self.status.conditions}
-        since = known[code].since if code in known else _timestamp(self.clock.now())
+        since = self._since.get(code) or _timestamp(self.clock.now())
+        self._since[code] = since
         known[code] = Condition.model_validate(
             {"code": code, "message": message, "remedy": remedy, "since": since, "severity": severity}
         )
         self.status = self.status.model_copy(update={"conditions": tuple(known.values())})
-
-    def clear(self, *codes: str) -> None:
-        kept = tuple(condition for condition in self.status.conditions if condition.code not in codes)
-        self.status = self.status.model_copy(update={"conditions": kept})
 
     def converged(self, report: Report) -> None:
         """Take over a report; the outcome of each resource goes to the journal with structured fields."""

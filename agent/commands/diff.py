@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     with running_alone("diff"):
-        node = RealNode.quiet()
+        node = RealNode(quiet=True)
         report = apply_target(node, find_target(node), dry_run=True)
     sys.stdout.write(text(report))
     return CHANGES_PENDING if report.changed and arguments.detailed_exitcode else 0

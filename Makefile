@@ -1,0 +1,59 @@
+# bootwright: `make demo` shows it, `make test` proves it. Both set up everything they need.
+SHELL := /bin/bash
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest
+AS_ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
+CODE := agent coordinator units pki tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-fast demo down test test-fast lint format types imports lab wheel bench golden lock clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## packages and .venv; everything below calls it
+	@tests/setup.sh
+
+setup-fast:
+	@tests/setup.sh --no-root
+
+demo: setup ## a cluster spec becomes a running control-plane node in the lab (DOWN=1: tear it down afterwards)
+	@$(AS_ROOT) $(PY) -m tests.lab.demo $(if $(DOWN),--down)
+
+down: ## end the lab that `make demo` left up
+	@$(AS_ROOT) $(PY) -m tests.lab down
+
+test: setup lint ## everything: lint, types, imports, all tests, the lab, the wheel
+	$(AS_ROOT) $(PYTEST) -n 2 --dist loadfile -m "not lab"
+	$(AS_ROOT) $(PYTEST) -m lab
+	@$(MAKE) --no-print-directory wheel
+
+test-fast: setup-fast ## the tests that need neither root nor machines, in under a minute
+	$(PYTEST) -n 2 -m "not lab and not root" -q
+
+lint: setup-fast ## ruff, mypy strict, import contracts
+	.venv/bin/ruff check $(CODE)
+	.venv/bin/ruff format --check $(CODE)
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: ## let ruff format and fix
+	.venv/bin/ruff format $(CODE)
+	.venv/bin/ruff check --fix $(CODE)
+
+wheel: setup-fast ## build the wheel, install it alone, and test that
+	tests/wheel.sh
+
+bench: setup ## speed and memory, printed as a table (docs/benchmarks.md keeps the last results)
+	$(AS_ROOT) $(PY) -m tests.bench
+
+golden: ## rewrite the golden files; the diff is the review
+	$(PY) -m tests.units.golden
+
+lock: ## lock the dependencies anew, with hashes
+	pip install -q uv
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 pyproject.toml --extra agent -o requirements/agent.txt
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 pyproject.toml --extra agent --extra coordinator --group dev -o requirements/dev.txt
+
+clean: ## forget .venv and caches of the tools (the lab's images stay in /var/cache/bootwright)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

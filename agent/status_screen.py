@@ -1,0 +1,128 @@
+"""The screen of `agent status`. The only file of the agent that uses rich, and only when somebody looks."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from units.status import NodeStatus
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+_COLOUR = {"ready": "green", "booting": "yellow", "retrying": "yellow", "refused": "red", "failed": "red"}
+_GOOD = ("active", "ok", "unchanged", "changed")
+_LOW_LIFE = 0.25
+
+
+def print_screen(status: NodeStatus, live: dict[str, Any], now: datetime) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    _headline(console, status, now)
+    _conditions(console, status, now)
+    _resources(console, status)
+    _running(console, live)
+    _certificates(console, status)
+
+
+def _headline(console: "Console", status: NodeStatus, now: datetime) -> None:
+    colour = _COLOUR.get(status.stage, "yellow")
+    console.print(
+        f"[bold {colour}]{status.stage.upper()}[/]  [bold]{status.node_name or status.instance_id}[/]  "
+        f"{status.role or '?'} of group [bold]{status.group or '?'}[/] in {status.cluster or '?'}, serial {status.serial}"
+    )
+    versions = "  ".join(f"{name} {version}" for name, version in status.versions.items())
+    console.print(f"  {status.instance_id} {status.machine_type} {status.zone} {status.private_ip}  {versions}")
+    if status.trust:
+        metadata = " ".join(f"{name} v{version}" for name, version in status.metadata.items())
+        console.print(f"  trust {_coloured(status.trust, good=status.trust == 'Fresh')}  {metadata}")
+    console.print(f"  last looked {_ago(status.updated, now)}")
+    if status.waiting_for:
+        console.print(f"  [yellow]waiting: {status.waiting_for}[/]", markup=True)
+    if status.phases:
+        console.print("  phases: " + "  ".join(f"{phase.name} {phase.seconds:.1f}s" for phase in status.phases))
+
+
+def _conditions(console: "Console", status: NodeStatus, now: datetime) -> None:
+    from rich.text import Text
+
+    for condition in status.conditions:
+        colour = "red" if condition.severity == "error" else "yellow"
+        console.print()
+        console.print(Text(f"{condition.code} since {_ago(condition.since, now)}", style=f"bold {colour}"))
+        console.print(Text(f"  {condition.message}"))
+        if condition.remedy:
+            console.print(Text(f"  -> {condition.remedy}", style="bold"))
+
+
+def _resources(console: "Console", status: NodeStatus) -> None:
+    counts: dict[str, int] = {}
+    for resource in status.resources:
+        counts[resource.status] = counts.get(resource.status, 0) + 1
+    if not counts:
+        return
+    console.print()
+    parts = [f"{count} {_coloured(name, good=name in _GOOD)}" for name, count in counts.items()]
+    console.print(f"resources  {', '.join(parts)}")
+    for resource in status.resources:
+        if resource.status == "failed":
+            from rich.text import Text
+
+            console.print(Text(f"  failed {resource.key}: {resource.summary}", style="red"))
+
+
+def _running(console: "Console", live: dict[str, Any]) -> None:
+    rows = [(unit, state, "") for unit, state in live["units"].items()]
+    rows += [(name, said, "") for name, said in live["health"].items()]
+    for etcd in live["etcd"]:
+        detail = f"leader {etcd['leader']}, {etcd['members']} members, {etcd['database_bytes'] // 1024} KiB, {etcd['version']}"
+        rows.append(
+            (f"etcd {etcd['name']}", "ok" if etcd["ready"] else etcd["detail"], detail if etcd["version"] else "")
+        )
+    console.print()
+    console.print(
+        _table(("runs", "state", ""), [(name, _coloured(s, good=s in _GOOD), more) for name, s, more in rows])
+    )
+
+
+def _certificates(console: "Console", status: NodeStatus) -> None:
+    if not status.certificates:
+        return
+    rows = [
+        (
+            certificate.path.removeprefix("/etc/kubernetes/pki/"),
+            certificate.subject,
+            _coloured(f"{certificate.days_left} d", good=certificate.life_left > _LOW_LIFE),
+            certificate.renews[:10],
+        )
+        for certificate in status.certificates
+    ]
+    console.print()
+    console.print(_table(("certificate", "subject", "left", "renews"), rows))
+
+
+def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> "RenderableType":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _coloured(text: str, *, good: bool) -> str:
+    from rich.markup import escape
+
+    return f"[{'green' if good else 'red'}]{escape(text)}[/]"
+
+
+def _ago(then: str, now: datetime) -> str:
+    try:
+        seconds = int((now - datetime.fromisoformat(then)).total_seconds())
+    except ValueError:
+        return then or "never"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{max(seconds, 0)} s ago"

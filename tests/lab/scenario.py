@@ -1,0 +1,239 @@
+"""One cluster in the lab, step by step: what the demo shows and the lab tests build on."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.lab import image
+from tests.lab.kubernetes.provide import Provided
+from tests.lab.region import lab as region
+from tests.lab.region.client import LabClient
+from tests.lab.region.settings import RegionSettings
+from tests.lab.screen import Screen
+
+CLUSTER = "demo.example.com"
+GROUP = "control-plane-a"
+BUCKET = "bootwright-demo"
+ZONE = "eu-west-1a"
+VOLUME_GIB = 2
+READY_SECONDS = 600.0
+PASSPHRASE = "of the demo only"  # noqa: S105 - keys of a cluster that lives in a test directory
+
+SPEC = """\
+apiVersion: bootwright.io/v1
+kind: Cluster
+metadata:
+  name: {cluster}
+kubernetesVersion: {version}
+region: eu-west-1
+store: s3://{bucket}
+network:
+  vpc: {vpc}
+  cidr: 10.99.0.0/20
+  subnets:
+    - zone: {zone}
+      id: {subnet}
+api:
+  endpoint: 10.99.0.2 # the lab's load balancer
+etcdClusters:
+  - name: main
+    members:
+      - name: a
+        zone: {zone}
+    volume:
+      sizeGib: {gib}
+instanceGroups:
+  - name: {group}
+    role: control-plane
+    machineType: m6i.large
+    image: {image}
+trust:
+  secretsKey: awskms:{kms}
+aws:
+  endpointURL: {endpoint}
+"""
+
+
+class StepFailed(RuntimeError):
+    """A step of the scenario did not do what it should; the text holds what was said."""
+
+
+class Scenario:
+    """`directory` holds the lab's run directory, the spec and the operator's keys."""
+
+    def __init__(self, directory: Path, provided: Provided, screen: Screen) -> None:
+        self.directory = directory
+        self.provided = provided
+        self.screen = screen
+        self.spec = directory / "cluster.yaml"
+        self.lab: LabClient | None = None
+        self._image = ""
+
+    @property
+    def client(self) -> LabClient:
+        if self.lab is None:
+            raise StepFailed("the lab is not up")
+        return self.lab
+
+    def up(self) -> None:
+        """Bake the image with every asset in it, and start the region."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.screen.step("Baking the machine image (packer/install.sh; cached)")
+        files = [path for _name, path, _where in self.provided.binaries] + [path for _ref, path in self.provided.images]
+        self._image = image.bake([(path, _sha256(path)) for path in files]).id
+        self.screen.step("Starting a region: EC2, S3, KMS, IMDS and a load balancer on this machine")
+        region.end(self.directory / "region")
+        self.lab = region.start(self.directory / "region", RegionSettings())
+
+    def found(self) -> None:
+        """Write the spec and found the cluster: bucket, keys, authorities."""
+        outputs = self.client.outputs
+        self.screen.step("A cluster spec")
+        self.spec.write_text(
+            SPEC.format(
+                cluster=CLUSTER,
+                version=self.provided.version,
+                bucket=BUCKET,
+                vpc=outputs["vpc_id"],
+                zone=ZONE,
+                subnet=outputs["private_subnet_ids"][ZONE],
+                group=GROUP,
+                gib=VOLUME_GIB,
+                image=self._image,
+                kms=outputs["kms_key_arn"],
+                endpoint=self.client.endpoint_url,
+            )
+        )
+        self.screen.note(self.spec.read_text().rstrip())
+        self.screen.step("Founding the cluster: bucket, signing keys, authorities")
+        for path in sorted((self.directory / "keys").glob("*")):
+            path.unlink()
+        self.coordinator("init", "--create-bucket")
+
+    def publish(self) -> None:
+        self.screen.step("Uploading what nodes install")
+        for name, path, where in self.provided.binaries:
+            self.coordinator("assets", "add", str(path), "--name", name, "--path", where)
+        for reference, path in self.provided.images:
+            self.coordinator("assets", "add", str(path), "--image", reference)
+        self.screen.step("Publishing the signed manifest")
+        self.coordinator("publish", "--yes")
+
+    def make_volume(self) -> str:
+        """What Terraform would make: the member's volume, tagged as kops tags it."""
+        tags = {
+            "Name": f"a.etcd-main.{CLUSTER}",
+            "k8s.io/etcd/main": "a/a",
+            "k8s.io/role/control-plane": "1",
+            f"kubernetes.io/cluster/{CLUSTER}": "owned",
+        }
+        made = self.client.aws("ec2").create_volume(
+            AvailabilityZone=ZONE,
+            Size=VOLUME_GIB,
+            VolumeType="gp3",
+            TagSpecifications=[{"ResourceType": "volume", "Tags": _tags(tags)}],
+        )
+        return str(made["VolumeId"])
+
+    def launch(self, group: str) -> str:
+        """Launch an instance of the group with the userdata that the coordinator prints."""
+        self.screen.step("Launching the machine with one line of cloud-init")
+        if not self.volumes():
+            self.make_volume()
+        user_data = self.coordinator("userdata", group, capture=True)
+        self.screen.note(user_data.rstrip())
+        return self.client.run_instance(group, user_data=user_data, zone=ZONE, instance_type="m6i.large")
+
+    def volumes(self) -> list[dict[str, Any]]:
+        found = self.client.aws("ec2").describe_volumes(Filters=[{"Name": "tag-key", "Values": ["k8s.io/etcd/main"]}])
+        return list(found["Volumes"])
+
+    def wait_until_ready(self, instance: str, seconds: float = READY_SECONDS) -> dict[str, Any]:
+        """Follow the status object in S3 until the node is ready (and, with real Kubernetes, registered)."""
+        self.screen.step(f"Waiting for {instance}")
+        deadline = time.monotonic() + seconds
+        while True:
+            status = self.status(instance)
+            stage, waiting = status.get("stage", "no status yet"), status.get("waiting_for", "")
+            self.screen.wait(f"{stage}: {waiting}" if waiting else stage)
+            if stage == "ready" and self._joined(instance, status):
+                return status
+            if stage in ("refused", "failed") or time.monotonic() > deadline:
+                raise StepFailed(
+                    f"{instance} did not become ready: {json.dumps(status.get('conditions'), indent=1)}\n"
+                    + self.client.machine(instance).console()[-4000:]
+                )
+            time.sleep(0.5)
+
+    def status(self, instance: str) -> dict[str, Any]:
+        """The status object of a node, {} before there is one."""
+        s3 = self.client.aws("s3")
+        try:
+            body = s3.get_object(Bucket=BUCKET, Key=f"{CLUSTER}/status/{instance}.json")["Body"].read()
+        except s3.exceptions.NoSuchKey:
+            return {}
+        return dict(json.loads(body))
+
+    def _joined(self, instance: str, status: dict[str, Any]) -> bool:
+        if not self.provided.real:
+            return (
+                self.client.machine(instance).exec("test", "-s", "/run/bootwright/kubelet-double.json").exit_code == 0
+            )
+        name = status["node_name"]
+        path = "{.status.conditions[?(@.type=='Ready')].status}"
+        said = self.client.machine(instance).exec(
+            "kubectl", "--kubeconfig", "/etc/kubernetes/kubelet.conf", "get", "node", name, "-o", f"jsonpath={path}"
+        )
+        if said.stdout.strip() != "True":
+            self.screen.wait(f"ready; Kubernetes: {(said.stdout or said.stderr).strip()[-100:] or 'not Ready yet'}")
+        return said.stdout.strip() == "True"
+
+    def kubectl(self, instance: str, *arguments: str) -> str:
+        return self.on_node(instance, "kubectl", "--kubeconfig", "/etc/kubernetes/kubelet.conf", *arguments)
+
+    def on_node(self, instance: str, *command: str, timeout: float = 120.0) -> str:
+        """What a command prints on the node; the exit code is not judged (`agent status` has its own meaning for it)."""
+        self.screen.command(("ssh", instance, *command))
+        done = self.client.machine(instance).exec(*command, timeout=timeout)
+        return (done.stdout + done.stderr).rstrip()
+
+    def coordinator(self, *arguments: str, capture: bool = False) -> str:
+        """Run the coordinator as the operator would. StepFailed with what it said unless it ends with 0."""
+        command = [*arguments, "-f", str(self.spec)]
+        self.screen.command(("coordinator", *command))
+        environment = {
+            **os.environ,
+            **self.client.environment(),
+            "BOOTWRIGHT_PASSPHRASE": PASSPHRASE,
+            "BOOTWRIGHT_KEYS": str(self.directory / "keys"),
+        }
+        program = Path(sys.executable).with_name("coordinator")
+        done = subprocess.run(
+            [str(program), *command],
+            env=environment,
+            text=True,
+            check=False,
+            timeout=600,
+            stdout=subprocess.PIPE if capture else None,
+        )
+        if done.returncode != 0:
+            raise StepFailed(f"coordinator {' '.join(arguments)} ended with {done.returncode}")
+        return done.stdout or ""
+
+    def down(self) -> None:
+        self.screen.step("Ending the lab")
+        region.end(self.directory / "region")
+
+
+def _tags(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

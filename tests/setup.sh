@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Everything that `make demo` and `make test` need on a fresh Debian or Ubuntu: packages, and a virtual environment
+# with exactly the locked dependencies. The second run finds it all there and takes a moment.
+#   tests/setup.sh            packages of the host and .venv
+#   tests/setup.sh --no-root  only .venv, and a list of packages that are missing
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
+
+missing_packages() {
+    local name
+    cat tests/packages.txt tests/lab/packages.txt packer/toolbox-packages.txt 2>/dev/null | sed 's/#.*//' | tr -s ' \t' '\n' |
+        sort -u | while read -r name; do
+        [ -z "$name" ] && continue
+        dpkg-query --show --showformat='${db:Status-Status}' "$name" 2>/dev/null | grep -qx installed || echo "$name"
+    done
+}
+
+install_packages() {
+    local missing sudo=()
+    mapfile -t missing < <(missing_packages)
+    [ "${#missing[@]}" -eq 0 ] && return
+    if [ "${1:-}" = --no-root ]; then
+        say "not installed: ${missing[*]}"
+        return
+    fi
+    [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+    say "installing ${#missing[@]} packages: ${missing[*]}"
+    "${sudo[@]}" apt-get update -qq
+    # haproxy and the others come without their own services: everything runs under the tests' control.
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends \
+        "${missing[@]}" >/dev/null
+}
+
+find_python() {
+    local name
+    for name in "${PYTHON:-}" python3 python3.13 python3.12 python3.11; do
+        [ -n "$name" ] && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$name" && return
+    done
+    echo "no Python 3.11 or newer: install python3.11, or set PYTHON" >&2
+    exit 1
+}
+
+make_environment() {
+    local python wanted
+    python=$(find_python)
+    wanted=$({ "$python" --version; cat requirements/dev.txt pyproject.toml; } | sha256sum | cut -d' ' -f1)
+    [ "$(cat .venv/.made-of 2>/dev/null)" = "$wanted" ] && return
+    say "making .venv with the locked dependencies"
+    rm -rf .venv
+    "$python" -m venv .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+    echo "$wanted" >.venv/.made-of
+}
+
+install_packages "$@"
+make_environment
