@@ -18,12 +18,12 @@ from units.errors import BootwrightError, Fatal, Retryable
 Descriptor = NewType("Descriptor", int)
 Ids = tuple[int, int]  # uid, gid
 
-_TEMPORARY = re.compile(r"^\..+\.tmp-[0-9a-f]{16}$")
+_TEMPORARY = re.compile(r"\..+\.tmp-[0-9a-f]{16}")
 
 
 def is_temporary(name: str) -> bool:
     """What an interrupted write left behind; the next write of that file sweeps it."""
-    return _TEMPORARY.match(name) is not None
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 @contextmanager

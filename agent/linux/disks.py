@@ -22,9 +22,9 @@ from units.host import Clock
 logger = logging.getLogger(__name__)
 
 _POLL = 0.25  # seconds; sysfs costs next to nothing
-_VOLUME_ID = re.compile(r"^vol-[0-9a-f]{8,32}$")
+_VOLUME_ID = re.compile(r"vol-[0-9a-f]{8,32}")
 _EBS_MODEL = "Amazon Elastic Block Store"  # instance store disks have serials too, of another kind
-_PATHS_OF_MULTIPATH = re.compile(r"^nvme\d+c\d+n\d+$")
+_PATHS_OF_MULTIPATH = re.compile(r"nvme\d+c\d+n\d+")
 _LABEL_BYTES = 16  # ext4's own limit; mke2fs would cut it
 _MKFS_BYTES_PER_SECOND = 10 * 1024 * 1024  # far below gp3's 125 MiB/s; 1.6 % of the disk is written (inode tables)
 _FSCK_TIMEOUT = 1800.0
@@ -149,7 +149,7 @@ class Disks:
 
     def _disks(self) -> Iterator[Disk]:
         for entry in sorted((self._sys / "block").iterdir()):
-            if _PATHS_OF_MULTIPATH.match(entry.name) or _attribute(entry, "hidden") == "1":
+            if _PATHS_OF_MULTIPATH.fullmatch(entry.name) or _attribute(entry, "hidden") == "1":
                 continue
             if entry.name.startswith("nvme") and _attribute(entry, "device/model") != _EBS_MODEL:
                 continue
@@ -170,7 +170,7 @@ class Disks:
 
 
 def _serial(volume_id: str) -> str:
-    if not _VOLUME_ID.match(volume_id):
+    if not _VOLUME_ID.fullmatch(volume_id):
         raise Fatal("volume-id-invalid", f"{volume_id!r} is not an EBS volume id (vol-0123456789abcdef0)")
     return volume_id.replace("-", "")
 

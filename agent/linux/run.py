@@ -55,8 +55,7 @@ def run(
     """Run a tool to its end, at most `timeout` seconds; with `allowed=None` any exit code is an answer.
 
     Raises Fatal `tool-missing` or `tool-failed` (exit code not in `allowed`, output over the limit), and Retryable
-    `tool-timeout`. At the deadline, or when
-    the agent is interrupted, the tool's whole process group is killed.
+    `tool-timeout`. At the deadline, or when the agent is interrupted, the tool's whole process group is killed.
     """
     try:
         process = subprocess.Popen(

@@ -1,0 +1,3 @@
+from tests.agent.linux.loops import make_disk
+
+__all__ = ["make_disk"]
