@@ -119,7 +119,7 @@ class Directory:
 
 def _user_data(value: Any) -> bytes | None:
     """moto keeps what the API got: base64 (a class of its own, or text from a launch template)."""
-    return base64.b64decode(str(value)) if value else None
+    return base64.b64decode(str(value or "")) or None
 
 
 def _statements(document: str) -> Iterator[Statement]:

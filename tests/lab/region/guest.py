@@ -30,6 +30,7 @@ class Guest:
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.mount("http://", _FromAddress(address))
+        self.address = address
 
     def put(self, path: str, **headers: str) -> requests.Response:
         return self.session.put(self.imds_url + path, headers=headers, timeout=5)
@@ -61,7 +62,10 @@ class Guest:
 
     def aws(self, service: str, credentials: Mapping[str, str] | None = None) -> Any:
         """A boto3 client with the instance's role credentials, or with those given."""
-        return self.client(self.endpoint_url, service, credentials or self.credentials())
+        client = self.client(self.endpoint_url, service, credentials or self.credentials())
+        # botocore has no setting for the address a request leaves from.
+        client._endpoint.http_session._manager.connection_pool_kw["source_address"] = (self.address, 0)
+        return client
 
     @staticmethod
     def client(endpoint_url: str, service: str, credentials: Mapping[str, str]) -> Any:
