@@ -16,7 +16,7 @@ def _as_written(value: object) -> object:
 
 
 def _hint_flag(value: str) -> str:
-    bare = value.lstrip("-").split("=")[0].replace("_", "-")
+    bare = value.lstrip("-").split("=", 1)[0].replace("_", "-").lower()
     return f"did you mean {bare}?" if bare and bare != value else ""
 
 

@@ -59,7 +59,7 @@ class Network:
         if ":" in value:
             raise wrong("an IPv4 network", "IPv6 is not supported; give the IPv4 network")
         if re.fullmatch(r"[0-9.]{7,15}/[0-9]{1,2}", value, re.ASCII) is None:
-            remedy = f"add the prefix length, for example {value}/32" if _is_address(value) else ""
+            remedy = f"add the prefix length; {value}/32 is that one address" if _is_address(value) else ""
             raise wrong(f"an IPv4 network in CIDR notation, for example {self.example}", remedy)
         try:
             return IPv4Network(value)

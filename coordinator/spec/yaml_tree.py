@@ -57,7 +57,7 @@ class NoTreeError(Exception):
 def read_yaml(text: str, parser: type = _PARSER) -> tuple[Fields, tuple[SpecProblem, ...]]:
     """The document's root mapping, and everything that is wrong with its words. Raises NoTreeError."""
     try:
-        builder = _Builder(yaml.parse(text, Loader=parser))
+        builder = _Builder(yaml.parse(text, Loader=parser), text)
         return builder.document(), tuple(builder.problems)
     except yaml.YAMLError as error:
         raise NoTreeError(_syntax_problem(error, text)) from error
@@ -89,8 +89,9 @@ def find(root: Node, path: Path) -> tuple[int, Node | None]:
 class _Builder:
     """Events -> nodes. The recursion is bounded by DEEPEST, the result by MOST_NODES."""
 
-    def __init__(self, events: Iterator[yaml.Event]) -> None:
+    def __init__(self, events: Iterator[yaml.Event], text: str) -> None:
         self.events = events
+        self.text = text
         self.anchors: dict[str, Node | None] = {}
         self.problems: list[SpecProblem] = []
         self.weight = 0
@@ -119,7 +120,8 @@ class _Builder:
             raise _stop(event, path[:3], f"more than {DEEPEST} levels", "fewer levels", "remove the nesting")
         self.count(event, path, 1)
         if (tag := getattr(event, "tag", None)) is not None:
-            self.report(event, path, f"the tag {shown(str(tag))}", "values without tags", "remove the tag")
+            written = str(tag).replace("tag:yaml.org,2002:", "!!")
+            self.report(event, path, f"the tag {shown(written)}", "values without tags", "remove the tag")
         if event.anchor is not None:
             self.anchors[event.anchor] = None  # while it is being built, an alias to it would be a circle
         node = self.collection(event, path) if isinstance(event, yaml.CollectionStartEvent) else self.word(event, path)
@@ -145,8 +147,7 @@ class _Builder:
         assert isinstance(event, yaml.ScalarEvent)
         raw, plain = str(event.value), not event.style
         if re.search(r"[\ud800-\udfff]", raw):
-            self.report(event, path, "half of a UTF-16 pair", "text", r"write the character itself, or \U and 8 digits")
-            raw = ""
+            raise _stop(event, path, "half of a UTF-16 pair", "text", r"write the character itself, or \U and 8 digits")
         if plain and (doubt := doubts(raw)):
             self.report(event, path, f"{raw} without quotes", *doubt)
         return Scalar(meaning(raw) if plain else raw, raw, _line(event), plain)
@@ -176,6 +177,8 @@ class _Builder:
 
     def key(self, event: yaml.Event, path: Path) -> str:
         if not isinstance(event, yaml.ScalarEvent):
+            if _is_template(self.text, _line(event)):
+                raise NoTreeError(_not_rendered(_line(event)))
             raise _stop(event, path, "a key that is not a word", "text as key", "write `key: value`")
         raw = self.word(event, path).raw
         if not event.style and raw != "<<" and not isinstance(meaning(raw), str):
@@ -213,18 +216,32 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> SpecProblem:
     """What PyYAML says in its own words, with the three mistakes people make most explained."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
-        found = f"the character U+{ord(str(error.character)[:1] or ' '):04X}"
+        # libyaml's binding gives the code, PyYAML's own parser the character.
+        code = error.character if isinstance(error.character, int) else ord(str(error.character)[:1] or " ")
+        found = f"the character U+{code:04X}"
         return SpecProblem.of((), line, found, "printable text", "remove it, or write it as an escape in double quotes")
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     line = int(mark.line) + 1 if mark else 1
-    written = (text.splitlines() or [""])[min(line, text.count("\n") + 1) - 1 :][:1]
-    source = written[0] if written else ""
-    if "\t" in source[: len(source) - len(source.lstrip())] or (mark and source[mark.column : mark.column + 1] == "\t"):
+    source = _source(text, line)
+    indentation = source[: len(source) - len(source.lstrip())]
+    if "\t" in indentation or (mark and source[mark.column : mark.column + 1] == "\t"):
         return SpecProblem.of((), line, "a tab", "spaces for indentation", "replace the tab by spaces")
-    if re.search(r"\{\{|\{%", source):
-        remedy = "render it first: coordinator template --values VALUES.json FILE.yaml.j2"
-        return SpecProblem.of((), line, "a Jinja2 template", "YAML", remedy)
+    if _is_template(text, line):
+        return _not_rendered(line)
     problem = getattr(error, "problem", None) or "text that is not YAML"
     context = getattr(error, "context", None)
     found = f"{context}: {problem}" if context else str(problem)
     return SpecProblem.of((), line, found, "YAML", "check indentation, quotes and colons around this line")
+
+
+def _source(text: str, line: int) -> str:
+    return [*text.split("\n"), ""][line - 1]
+
+
+def _is_template(text: str, line: int) -> bool:
+    return re.search(r"\{\{|\{%", _source(text, line)) is not None
+
+
+def _not_rendered(line: int) -> SpecProblem:
+    remedy = "render it first: coordinator template --values VALUES.json FILE.yaml.j2"
+    return SpecProblem.of((), line, "a Jinja2 template", "YAML", remedy)

@@ -79,11 +79,11 @@ def secrets_key_region(draft: Draft) -> Iterator[Finding]:
 
 
 RULES = (
-    Rule(("dns",), dns_zone),
+    Rule(("dns.mode",), dns_zone),
     Rule(("dns.mode", "api.endpoint"), endpoint),
-    Rule(("api.endpoint", "api.extraSANs"), real_addresses),
-    Rule(("api.loadBalancer", "api.adminCIDRs"), admins),
-    Rule(("api.port",), reserved_port),
-    Rule(("trust.expiryDays",), lifetimes),
-    Rule(("trust.secretsKey", "region"), secrets_key_region),
+    Rule((), real_addresses),
+    Rule(("api.loadBalancer",), admins),
+    Rule((), reserved_port),
+    Rule(("trust.expiryDays.snapshot",), lifetimes),
+    Rule(("region",), secrets_key_region),
 )

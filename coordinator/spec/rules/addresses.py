@@ -99,8 +99,8 @@ def bridge_routes(draft: Draft) -> Iterator[Finding]:
 
 RULES = (
     Rule(("network.cidr", "network.podCIDR", "network.serviceCIDR"), overlapping),
-    Rule(("api.adminCIDRs", "network.podCIDR", "network.serviceCIDR", "network.cni"), admins_inside),
-    Rule(("network.cidr", "network.subnets.cidr"), subnets),
+    Rule(("network.podCIDR", "network.serviceCIDR", "network.cni"), admins_inside),
+    Rule(("network.cidr",), subnets),
     Rule(("network.serviceCIDR",), service_network),
     Rule(("network.podCIDR", "network.cni", "instanceGroups.minSize", "instanceGroups.maxSize"), pod_network),
     Rule(("network.cni", "instanceGroups.minSize", "instanceGroups.maxSize"), bridge_routes),

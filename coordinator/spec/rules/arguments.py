@@ -26,7 +26,7 @@ def flags(draft: Draft) -> Iterator[Finding]:
             removed = REMOVED[component].get(flag)
             if removed is not None and removed.minor <= minor:
                 when = f"since 1.{removed.minor}" if removed.minor else "long ago"
-                allowed = f"flags that {component} 1.{minor} has"
+                allowed = f"flags that {component} has in Kubernetes 1.{minor}"
                 yield Finding(path, f"{shown(flag)}, removed {when}", allowed, removed.instead)
             elif flag in OWNED[component]:
                 allowed = "flags that bootwright leaves to you"
@@ -38,7 +38,7 @@ def flags(draft: Draft) -> Iterator[Finding]:
                 yield Finding(path, f"{flag}={value[:60]}", allowed, remedy)
             elif flag not in KNOWN[component] and (near := nearest(flag, KNOWN[component], cutoff=_TYPO)) is not None:
                 remedy = f"did you mean {near}? With an unknown flag the program does not start"
-                yield Finding(path, shown(flag), f"a flag of {component} 1.{minor}", remedy)
+                yield Finding(path, shown(flag), f"a flag of {component} in Kubernetes 1.{minor}", remedy)
 
 
 def _admission_on(value: str) -> tuple[str, str] | None:

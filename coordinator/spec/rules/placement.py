@@ -72,6 +72,6 @@ RULES = (
     Rule(("network.subnets.zone", "instanceGroups.zones"), zones_with_subnets),
     Rule(("instanceGroups.name",), unique_names),
     Rule(("network.subnets.id", "instanceGroups.zones"), unique_places),
-    Rule(("instanceGroups.minSize", "instanceGroups.maxSize"), sizes),
+    Rule((), sizes),
     Rule(("instanceGroups.role",), has_control_plane),
 )

@@ -135,6 +135,6 @@ RULES = (
     Rule(("etcdClusters.members.name",), unique_members),
     Rule(_READS, homes),
     Rule(_READS, one_member_each),
-    Rule(("instanceGroups.role", "instanceGroups.minSize", "instanceGroups.maxSize"), fixed_size),
+    Rule(("instanceGroups.role",), fixed_size),
     Rule(("instanceGroups.role", "instanceGroups.zones", "network.subnets.zone"), one_zone),
 )
