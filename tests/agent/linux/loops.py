@@ -31,13 +31,13 @@ class LoopDisk:
     volume_id: str = VOLUME
 
     def write(self, offset: int, content: bytes) -> None:
-        with open(self.device, "r+b", buffering=0) as device:
+        with Path(self.device).open("r+b", buffering=0) as device:
             device.seek(offset)
             device.write(content)
             os.fsync(device.fileno())
 
     def read(self, offset: int, length: int) -> bytes:
-        with open(self.device, "rb", buffering=0) as device:
+        with Path(self.device).open("rb", buffering=0) as device:
             device.seek(offset)
             return device.read(length)
 
@@ -72,5 +72,5 @@ def list_in_sysfs(sys: Path, name: str, *, serial: str, number: str, under: str 
 
 
 def number_of(device: str) -> str:
-    number = os.stat(device).st_rdev
+    number = Path(device).stat().st_rdev
     return f"{os.major(number)}:{os.minor(number)}"
