@@ -96,7 +96,7 @@ wheel = glob.glob(f"{sys.argv[1]}/lib/python3*/site-packages/bootwright-*.dist-i
 kernels = sorted(os.listdir("/usr/lib/modules")) if os.path.isdir("/usr/lib/modules") else []
 print(json.dumps({
     "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    "bootwright": os.path.basename(wheel[0]).split("-")[1],
+    "bootwright": os.path.basename(wheel[0]).removeprefix("bootwright-").removesuffix(".dist-info"),
     "containerd": package("containerd"),
     "debian": open("/etc/debian_version").read().strip(),
     "etcd": package("etcd-server"),

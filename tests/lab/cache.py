@@ -52,14 +52,12 @@ def _pieces(item: str | bytes | Path) -> Iterator[bytes]:
     else:
         for path in _files(item):
             yield f"{path.relative_to(item.parent)} {path.lstat().st_mode & 0o777:o}".encode()
-            yield os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+            yield str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
 
 
 def _files(root: Path) -> Iterable[Path]:
     if not root.is_dir():
         return [root]
     return sorted(
-        path
-        for path in root.rglob("*")
-        if (path.is_symlink() or path.is_file()) and not _SKIPPED & set(path.parts)
+        path for path in root.rglob("*") if (path.is_symlink() or path.is_file()) and not _SKIPPED & set(path.parts)
     )

@@ -1,9 +1,9 @@
 """The User-Mode Linux kernel of the lab's machines.
 
 It comes from Debian's testing suite and brings its own C library along, so that every host runs the same one. Measured
-here (Sapphire Rapids, 2 cores): kernel 7.2, which can use seccomp instead of ptrace, takes 7.6 us a system call and boots
-in 6.9 s; bookworm's 6.1 takes 50 us and 14.4 s, and does not start at all on processors with AMX (it cannot hold their
-11 kB of registers; fixed in 6.13).
+on a Sapphire Rapids with 2 cores: kernel 7.2, which can use seccomp instead of ptrace, takes 7.6 us a system call and
+boots a bare Debian in 6.9 s. Bookworm's 6.1 takes 50 us and 14.4 s, and on a processor with AMX it does not start at
+all: it has no room for 11 kB of registers (fixed in 6.13).
 """
 
 import shutil

@@ -1,7 +1,7 @@
-"""Cached ext4 images, each a copy of its parent with one script run over it, named by the hash of everything that went in.
+"""Cached ext4 images, each a copy of its parent with one script run over it, named by the hash of all that went in.
 
-A script runs as root in mount and process namespaces of its own. Whatever ends it, end of the power included, its mounts
-and its processes go with it, and a half-made image never gets the name of a whole one.
+A script runs as root in mount and process namespaces of its own. Whatever ends it, its mounts and its processes end
+with it, and a half-made image never gets the name of a whole one.
 """
 
 import os
@@ -17,7 +17,8 @@ from tests.lab.run import run
 
 SCRIPTS = Path(__file__).parent / "bake"
 LOGICAL_GIB = 8  # sparse: an image takes the space of what is in it
-KEPT = 3  # of each layer; more only if used within a day
+KEPT = 3  # of each layer, and whatever was used lately: a machine may still want to boot from it
+KEPT_SECONDS = 6 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def build(layer: Layer) -> Path:
     """The layer's image, made now if the cache has none; its parents likewise."""
     with locked(f"layer-{layer.name}"):
         if layer.path.exists():
-            os.utime(layer.path)
+            _note_use(layer.path)
             return layer.path
         parent = build(layer.parent) if layer.parent else None
         partial = layer.path.with_suffix(".partial")
@@ -76,7 +77,9 @@ def _start_from(parent: Path | None, partial: Path) -> None:
     run(["truncate", "--size", f"{LOGICAL_GIB}G", str(partial)])
     # Nothing is left to initialise later: background writes in every machine would fill its copy-on-write file.
     options = "lazy_itable_init=0,lazy_journal_init=0"
-    run(["mkfs.ext4", "-q", "-F", "-m", "0", "-J", "size=32", "-N", "262144", "-E", options, "-L", "root", str(partial)])
+    run(
+        ["mkfs.ext4", "-q", "-F", "-m", "0", "-J", "size=32", "-N", "262144", "-E", options, "-L", "root", str(partial)]
+    )
 
 
 def _run_script(layer: Layer, image: Path) -> None:
@@ -86,11 +89,15 @@ def _run_script(layer: Layer, image: Path) -> None:
     run([*isolate, *enter], timeout=3600, env=layer.environment)
 
 
+def _note_use(path: Path) -> None:
+    """In the access time: copy-on-write files hold the modification time and refuse an image that has another."""
+    os.utime(path, (time.time(), path.stat().st_mtime))
+
+
 def _prune(layer: Layer) -> None:
-    """A file that a running machine still has open stays alive without its name."""
-    images = sorted(folder("layers").glob(f"{layer.name}-*.img"), key=lambda path: path.stat().st_mtime, reverse=True)
+    images = sorted(folder("layers").glob(f"{layer.name}-*.img"), key=lambda path: path.stat().st_atime, reverse=True)
     for old in images[KEPT:]:
-        if time.time() - old.stat().st_mtime > 24 * 3600:
+        if time.time() - old.stat().st_atime > KEPT_SECONDS:
             old.unlink()
     free = shutil.disk_usage(folder()).free
     if free < 5 << 30:

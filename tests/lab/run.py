@@ -9,15 +9,16 @@ class CommandFailed(RuntimeError):
     """A host command failed; the message holds the command and the end of its output."""
 
 
-def run(argv: Sequence[str], *, timeout: float = 900, env: Mapping[str, str] | None = None, cwd: str | None = None) -> str:
+def run(
+    argv: Sequence[str], *, timeout: float = 900, env: Mapping[str, str] | None = None, cwd: str | None = None
+) -> str:
     """The command's standard output. Raises CommandFailed."""
     try:
         done = subprocess.run(
             argv,
             check=False,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             errors="replace",
             timeout=timeout,

@@ -36,7 +36,8 @@ def fetch(name: str, hashes: frozenset[str], target: Path) -> Path:
 def _read(address: str, *, accept: str) -> bytes:
     request = urllib.request.Request(address, headers={"Accept": accept, "User-Agent": "bootwright-lab"})
     with urllib.request.urlopen(request, timeout=60) as answer:
-        return answer.read()
+        content: bytes = answer.read()
+        return content
 
 
 def _index() -> str:

@@ -22,10 +22,9 @@ from tests.lab.run import CommandFailed, run
 LOCK = cache.CHECKOUT / "requirements/agent.txt"
 PYTHON = "3.13"  # Debian 13's
 # Debian 13 has glibc 2.41; pip takes each of these as exactly that tag.
-PLATFORMS = tuple(f"manylinux_2_{minor}_x86_64" for minor in (39, 34, 31, 28, 24, 17, 12, 5)) + (
-    "manylinux2014_x86_64",
-    "manylinux2010_x86_64",
-    "manylinux1_x86_64",
+PLATFORMS = (
+    *(f"manylinux_2_{minor}_x86_64" for minor in (39, 34, 31, 28, 24, 17, 12, 5)),
+    *("manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"),
 )
 SOURCE_ONLY = ("etcd3", "systemd-python")  # PyPI has no wheels of these
 DISTRIBUTION = ("agent", "coordinator", "units", "pki", "pyproject.toml", "README.md")
@@ -42,7 +41,7 @@ class Requirement:
 
 
 def dependencies(debian: Layer) -> Path:
-    """A folder of wheels and requirements.txt with the sha256 of each; source packages compiled in a copy of `debian`."""
+    """A folder of wheels and a requirements.txt with their sha256; what PyPI has no wheel of is built in a `debian`."""
     wanted = cache.folder("wheelhouses") / cache.digest(LOCK, PYTHON, *PLATFORMS, debian.key)[:16]
     with cache.locked("wheelhouse"):
         if not wanted.exists():

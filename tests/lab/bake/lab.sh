@@ -27,7 +27,7 @@ systemctl disable -q ssh.service
 # A clock from the host, no graphics, no TPM, no swap, nobody at the keyboard; each costs its part of a second at boot.
 systemctl mask -q chrony.service modprobe@drm.service modprobe@efi_pstore.service getty@tty1.service \
     systemd-networkd-persistent-storage.service e2scrub_reap.service e2scrub_all.timer fstrim.timer \
-    dpkg-db-backup.timer systemd-pcrlock.socket systemd-hwdb-update.service
+    dpkg-db-backup.timer systemd-pcrlock.socket systemd-hwdb-update.service systemd-binfmt.service
 systemctl set-default -q multi-user.target
 echo localhost > /etc/hostname
 printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' > /etc/hosts
