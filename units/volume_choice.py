@@ -133,6 +133,8 @@ def _choose_here(claim: VolumeClaim, here: Sequence[CandidateVolume], instance_i
             f"{', '.join(claim.candidates)}",
             "detach it, or correct etcd.members in the cluster spec",
         )
+    if volume.multi_attach:
+        return _multi_attach_refusal(volume)
     attachment = _attachment(volume, instance_id)
     assert attachment
     if attachment.state == "attached":
@@ -167,11 +169,7 @@ def _refusals(claim: VolumeClaim, member: str, own: Sequence[CandidateVolume], z
             "EBS volumes cannot leave their zone: run this group in the volume's zone",
         )
     if volume.multi_attach:
-        yield Refuse(
-            "volume-multi-attach",
-            f"{volume.volume_id} allows several attachments at once, so attaching it would lock nothing",
-            "etcd volumes need multi-attach off: `aws ec2 modify-volume --no-multi-attach-enabled`",
-        )
+        yield _multi_attach_refusal(volume)
 
 
 def _judge_state(volume: CandidateVolume, member: str) -> Choice:
@@ -207,6 +205,14 @@ def _judge_holder(volume: CandidateVolume, holder: VolumeAttachment) -> Wait:
             f"{volume.volume_id} is held by {who}, which keeps it for ever: terminate it, or detach the volume",
         )
     return Wait("volume-held", f"{volume.volume_id} is held by {who}")
+
+
+def _multi_attach_refusal(volume: CandidateVolume) -> Refuse:
+    return Refuse(
+        "volume-multi-attach",
+        f"{volume.volume_id} allows several attachments at once, so an attachment locks nothing",
+        "etcd volumes need multi-attach off: `aws ec2 modify-volume --no-multi-attach-enabled`",
+    )
 
 
 def _tag_refusal(claim: VolumeClaim, volumes: Sequence[CandidateVolume]) -> Refuse:
