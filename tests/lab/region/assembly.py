@@ -81,7 +81,7 @@ class Region:
             "AWS_REGION": self._settings.region,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        outputs = provision(functools.partial(_client, environment), self._settings)
+        outputs = provision(functools.partial(_client, environment), self._settings, self._backend.name_image)
         threading.Thread(target=self._watch, daemon=True).start()
         return {
             "pid": os.getpid(),

@@ -113,7 +113,7 @@ class LabClient:
             InstanceType=instance_type,
             SubnetId=subnet,
             IamInstanceProfile={"Name": profile},
-            UserData=user_data,
+            **({"UserData": user_data} if user_data else {}),
             TagSpecifications=[
                 {"ResourceType": "instance", "Tags": [{"Key": k, "Value": v} for k, v in every.items()]}
             ],
@@ -143,15 +143,18 @@ class LabClient:
         return dict(self.call("status"))
 
     def instance(self, name: str) -> dict[str, Any]:
-        """The status row of an instance: by id, by unique beginning of it, or by Name tag; newest first."""
-        rows = self.status()["instances"][::-1]
+        """The status row of an instance: by id, by the beginning of one, or by Name tag ("NAME/2": its second)."""
+        rows = self.status()["instances"]
         exact = [row for row in rows if name == row["id"]]
         alive = [row for row in rows if row["state"] != "terminated"]
-        loose = [row for row in alive if row["id"].startswith(name) or row["tags"].get("Name") == name]
+        plain, slash, number = name.partition("/")
+        loose = [row for row in alive if row["id"].startswith(plain) or row["tags"].get("Name") == plain]
+        if slash and number.isdecimal():
+            loose = loose[int(number) - 1 :][:1]
         if not exact and len(loose) != 1:
             known = ", ".join(f"{row['id']} ({row['tags'].get('Name', '')})" for row in alive) or "none"
             found = "no instance is" if not loose else f"{len(loose)} instances are"
-            raise LabError(f"{found} called {name!r}; running: {known}")
+            raise LabError(f"{found} called {name!r}; there are: {known}")
         return dict((exact or loose)[0])
 
     def fault_api(self, **fields: Any) -> int:

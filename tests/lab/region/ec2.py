@@ -38,6 +38,13 @@ class StrictEC2Backend(EC2Backend):
 
         return urls
 
+    def name_image(self, registered: str) -> str:
+        """Give a registered image the id of the baked one; that is what machines look their disk up by."""
+        image = self.amis.pop(registered)
+        image.id = self.wiring.settings.image_id
+        self.amis[image.id] = image
+        return str(image.id)
+
     # --- instances ---------------------------------------------------------------------------------------
 
     def run_instances(self, *args: Any, **kwargs: Any) -> Any:

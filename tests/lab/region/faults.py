@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 
 from tests.lab.region.calls import Call
@@ -146,6 +146,13 @@ class Faults:
 
     def listing(self) -> list[dict[str, str]]:
         with self._lock:
-            rows = [{"name": str(number), "what": repr(fault)} for number, fault in self._api.items()]
-            rows += [{"name": name, "what": repr(fault)} for name, fault in self._imds.items()]
+            rows = [{"name": str(number), "what": _words(fault)} for number, fault in self._api.items()]
+            rows += [{"name": name, "what": "IMDS " + _words(fault)} for name, fault in self._imds.items()]
             return rows + [{"name": name, "what": f"stuck {phase}"} for name, phase in sorted(self._stuck)]
+
+
+def _words(fault: ApiFault | ImdsFault) -> str:
+    """What differs from no fault at all."""
+    quiet = type(fault)()
+    set_fields = {f.name: getattr(fault, f.name) for f in fields(fault)}
+    return ", ".join(f"{name}={value}" for name, value in set_fields.items() if value != getattr(quiet, name))

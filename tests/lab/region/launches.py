@@ -6,9 +6,10 @@ from typing import Any
 
 from moto.ec2.exceptions import EC2ClientError
 
+from tests.lab.region.settings import ROOT_DEVICE
+
 USER_DATA_LIMIT = 16384  # EC2 user guide, "User data": before base64
 METADATA_TAG = re.compile(r"[0-9a-zA-Z\-_+=,.@:]{1,255}", re.ASCII)
-ROOT_DEVICE = "/dev/sda1"
 
 
 def check_launch(parameters: dict[str, Any], user_data: Any) -> None:

@@ -1,10 +1,11 @@
 """What a lab account holds from the start: network, roles, an image, a KMS key. Made through the public API."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from tests.lab.region.roles import CONTROL_PLANE, NODE, policy_document
-from tests.lab.region.settings import ZONES, RegionSettings
+from tests.lab.region.settings import ROOT_DEVICE, ZONES, RegionSettings
 
 EC2_TRUST = {
     "Version": "2012-10-17",
@@ -12,8 +13,13 @@ EC2_TRUST = {
 }
 
 
-def provision(clients: Any, settings: RegionSettings) -> dict[str, Any]:
-    """clients: service name -> boto3 client. Returns what was made, in the shape of Terraform outputs."""
+def provision(
+    clients: Callable[[str], Any], settings: RegionSettings, image_id: Callable[[str], str] = str
+) -> dict[str, Any]:
+    """clients: service name -> boto3 client. image_id: from the id EC2 gave the image to the id it shall have.
+
+    Returns what was made, in the shape of Terraform outputs.
+    """
     ec2 = clients("ec2")
     _drop_default_vpc(ec2)
     vpc = ec2.create_vpc(CidrBlock=settings.network.cidr)["Vpc"]["VpcId"]
@@ -30,9 +36,9 @@ def provision(clients: Any, settings: RegionSettings) -> dict[str, Any]:
     image = ec2.register_image(
         Name="bootwright-lab",
         Architecture="x86_64",
-        RootDeviceName="/dev/sda1",
+        RootDeviceName=ROOT_DEVICE,
         VirtualizationType="hvm",
-        BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 8}}],
+        BlockDeviceMappings=[{"DeviceName": ROOT_DEVICE, "Ebs": {"VolumeSize": 8}}],
     )["ImageId"]
     return {
         "region": settings.region,
@@ -40,7 +46,7 @@ def provision(clients: Any, settings: RegionSettings) -> dict[str, Any]:
         "network_cidr": settings.network.cidr,
         "private_subnet_ids": subnets,
         "zones": [settings.region + zone for zone in ZONES],
-        "image_id": image,
+        "image_id": image_id(image),
         "kms_key_arn": _kms_key(clients("kms")),
         "instance_profiles": {role: _role(clients("iam"), role) for role in (CONTROL_PLANE, NODE)},
     }

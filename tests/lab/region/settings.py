@@ -9,6 +9,7 @@ from typing import Any
 ACCOUNT = "123456789012"  # moto's default account: it has no other for keys it did not issue itself
 OPERATOR_KEY = "AKIABWLABOPERATOR000"
 ZONES = ("a", "b", "c")
+ROOT_DEVICE = "/dev/sda1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class RegionSettings:
     """machines: "module:function" of the launch callable (machines.Launch), loaded in the region's process."""
 
     machines: str = "tests.lab.machine:launch"
+    image_id: str = "ami-000000000000000ab"  # of a baked image (tests.lab.image); doubles do with any
     network: Network = BRIDGE
     delays: Delays = field(default_factory=Delays)
     region: str = "eu-west-1"
