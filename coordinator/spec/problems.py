@@ -7,6 +7,7 @@ from typing import Self
 
 from units.errors import Invalid, Problem
 
+MOST_SHOWN = 500  # nobody reads more, and a file that is no spec at all can have fifty thousand
 Path = tuple[str | int, ...]
 """Where in the document: the keys and indexes from the root."""
 
@@ -27,18 +28,21 @@ class SpecProblem(Problem):
 
 
 class SpecInvalid(Invalid):
-    """The spec, or the template of one, cannot be used. `problems` lists everything that is wrong with it."""
+    """The spec, or the template of one, cannot be used. `problems` lists what is wrong with it, up to MOST_SHOWN."""
+
+    problems: tuple[SpecProblem, ...]
 
     def __init__(self, subject: str, problems: Iterable[SpecProblem]) -> None:
         ordered = tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.path)))
         count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
+        if len(ordered) > MOST_SHOWN:
+            count += f", of which the first {MOST_SHOWN}"
         super().__init__(
             "spec-invalid",
             f"{subject}: {count}",
             remedy="correct the lines above; `coordinator schema` and docs/spec.md describe every field",
-            problems=ordered,
+            problems=ordered[:MOST_SHOWN],
         )
-        self.spec_problems = ordered
 
 
 def path_text(path: Path) -> str:

@@ -20,16 +20,16 @@ def groups(draft: Draft) -> Iterator[Finding]:
 
 
 def collisions(draft: Draft) -> Iterator[Finding]:
-    files = draft.spec.files
-    for (first, one), (second, other) in combinations(enumerate(files), 2):
-        if not _clash(one.path, other.path):
+    reported: set[int] = set()
+    for (first, one), (second, other) in combinations(enumerate(draft.spec.files), 2):
+        if second in reported or not _clash(one.path, other.path):
             continue
-        both = [
-            group.name
-            for group in draft.spec.instance_groups
-            if one.is_for(group.name, group.role) and other.is_for(group.name, group.role)
+        groups_of = [
+            {group.name for group in draft.spec.instance_groups if file.is_for(group.name, group.role)}
+            for file in (one, other)
         ]
-        if both:
+        if both := sorted(groups_of[0] & groups_of[1]):
+            reported.add(second)
             allowed = f"a path that files[{first}] ({one.path}) leaves free"
             yield Finding(("files", second, "path"), shown(other.path), allowed, f"both go to group {both[0]}")
 

@@ -24,17 +24,8 @@ def keys(schema: Any) -> set[str]:
     return {key for value in schema for key in keys(value)} if isinstance(schema, list) else set()
 
 
-WORDS = sorted(keys(spec_schema())) + [
-    "a",
-    "eu-west-1a",
-    "10.0.0.0/8",
-    "control-plane",
-    "main",
-    "x/y",
-    "no",
-    "0644",
-    "",
-]
+OTHERS = ["a", "eu-west-1a", "10.0.0.0/8", "control-plane", "main", "x/y", "no", "0644", ""]
+WORDS = [*sorted(keys(spec_schema())), *OTHERS]
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(WORDS)
 VALUES = st.recursive(
     SCALARS,

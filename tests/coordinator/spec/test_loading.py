@@ -137,3 +137,9 @@ def test_files_reach_the_groups_they_name():
     paths = {group.name: [file.path for file in spec.files_for(group)] for group in spec.instance_groups}
     assert paths == {"control-plane-a": ["/etc/all", "/etc/cp"], "workers": ["/etc/all", "/etc/nodes"]}
     assert spec.files[2].data == b"\x00\xff"
+
+
+def test_a_file_that_is_no_spec_at_all_does_not_flood_the_screen():
+    error = refusal(MINIMAL + "".join(f"unknown{number}: 1\n" for number in range(3000)))
+    assert "3000 problems, of which the first 500" in str(error)
+    assert len(error.problems) == 500
