@@ -14,7 +14,7 @@ from pki.keys import UNREADABLE, PrivateKeyPem, PublicKey, accept, bounded, load
 from pki.names import address_order, normal_dns_name, normal_ip_address
 from pki.profiles import PROFILES, AuthorityName, Profile, Usage
 
-# What hostile DER makes cryptography's X.509 readers raise, measured by the fuzz tests in tests/pki.
+# All that cryptography 50 raised for 240 000 damaged certificates and CSRs (tests/pki/test_hostile.py keeps asking).
 UNREADABLE_X509 = (
     *UNREADABLE,
     x509.DuplicateExtension,

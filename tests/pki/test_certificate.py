@@ -6,7 +6,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from pki.certificate import combine, load_certificate, load_certificates, load_credential
 from pki.errors import PkiError
@@ -47,6 +47,12 @@ def test_an_unknown_usage_and_an_unknown_kind_of_name_stay_visible(cluster) -> N
     certificate = load_certificate(foreign(cluster, usage, name))
     assert certificate.usages == ("1.3.6.1.5.5.7.3.3", "server")
     assert certificate.alternative_names == ("RFC822Name:a@example.com",)
+
+
+def test_a_certificate_whose_names_are_garbage_is_refused(cluster) -> None:
+    garbage = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"garbage")
+    with pytest.raises(PkiError, match=r"not an X\.509 certificate"):
+        load_certificate(foreign(cluster, garbage))
 
 
 def test_the_time_left_counts_down_through_expiry(cluster, later) -> None:

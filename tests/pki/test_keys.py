@@ -1,3 +1,4 @@
+import pprint
 import subprocess
 from collections.abc import Callable
 
@@ -47,7 +48,7 @@ def test_a_key_survives_dump_and_load() -> None:
 
 def test_no_form_of_a_private_key_shows_the_key() -> None:
     key = keys.make_key()
-    for text in (repr(key), str(key), f"{key}", f"{[key]!r}"):
+    for text in (repr(key), str(key), f"{key}", f"{[key]!r}", pprint.pformat(key)):
         assert text.strip("[]") == "PrivateKeyPem()"
 
 

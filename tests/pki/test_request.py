@@ -6,7 +6,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -166,6 +166,13 @@ def test_a_csr_that_lacks_a_name_is_refused() -> None:
     csr = csr_pem(ec.generate_private_key(ec.SECP256R1()), subject(), x509.SubjectAlternativeName([x509.DNSName(NODE)]))
     with pytest.raises(PkiError, match=r"missing: IP:10\.99\.0\.5"):
         check_csr(csr, SERVER)
+
+
+def test_a_csr_whose_names_are_garbage_is_refused() -> None:
+    garbage = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"garbage")
+    with pytest.raises(PkiError, match="unreadable extensions") as caught:
+        check_csr(csr_pem(ec.generate_private_key(ec.SECP256R1()), subject(), garbage), SERVER)
+    assert caught.value.code == "csr-unreadable"
 
 
 def test_a_csr_with_a_weak_key_is_refused() -> None:
