@@ -17,7 +17,7 @@ def silent(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """`progress` is called with the name of each wait as it begins: status, console and sd_notify show it."""
+    """`progress` is told each wait, and why, whenever that changes: status, console and sd_notify show it."""
 
     progress: Callable[[str], None] = silent
     monotonic: Callable[[], float] = time.monotonic
@@ -40,7 +40,7 @@ class Waits:
         goes at once.
         """
         deadline = self.monotonic() + limit
-        announced = False
+        announced = ""
         while True:
             try:
                 return attempt()
@@ -48,8 +48,8 @@ class Waits:
                 left = deadline - self.monotonic()
                 if left <= 0:
                     raise
-                if not announced:
+                if error.message != announced:
                     self.progress(f"{name}: {error.message}")
-                    announced = True
+                    announced = error.message
             self.sleep(min(left, pause * random.uniform(0.5, 1.0)))  # noqa: S311  spreads load, guards nothing
             pause = min(pause * 2, longest)
