@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent.aws.imds import Instance
 from agent.gather import facts_of
 from agent.linux.machine import MachineFacts
 from agent.reporter import Reporter
-from agent.trust import VerifiedRelease
 from agent.settings import Settings
+from agent.trust import VerifiedRelease
 from pki.errors import PkiError
 from units.converge import converge
 from units.errors import BootwrightError
@@ -20,30 +21,18 @@ from units.report import Report
 from units.resource import Resource
 
 
-class InstanceLike(Protocol):
-    """What IMDS tells; `agent.aws.imds.Instance` is one."""
-
-    instance_id: str
-    region: str
-    zone: str
-    machine_type: str
-    architecture: str
-    private_ip: str
-    local_hostname: str
-
-
 class Node(Protocol):
     """Everything outside that a boot needs, each asked for when the story gets there (`agent.node` is the real one)."""
 
     reporter: Reporter
 
-    def instance(self) -> InstanceLike: ...
+    def instance(self) -> Instance: ...
 
     def machine(self) -> MachineFacts: ...
 
     def enrolment(self) -> Settings: ...
 
-    def connect(self, settings: Settings, instance: InstanceLike) -> None:
+    def connect(self, settings: Settings, instance: Instance) -> None:
         """From here on the store can be reached, and the status goes there too."""
 
     def verified_release(self) -> VerifiedRelease: ...

@@ -1,22 +1,17 @@
 """Gather: what IMDS and the machine said, as NodeFacts."""
 
-from typing import TYPE_CHECKING, Literal
-
+from agent.aws.imds import Instance
 from agent.linux.machine import MachineFacts
 from units.facts import NodeFacts
 
-if TYPE_CHECKING:
-    from agent.boot import InstanceLike
 
-
-def facts_of(instance: "InstanceLike", machine: MachineFacts) -> NodeFacts:
-    architecture: Literal["amd64", "arm64"] = "arm64" if instance.architecture == "arm64" else "amd64"
+def facts_of(instance: Instance, machine: MachineFacts) -> NodeFacts:
     return NodeFacts(
         instance_id=instance.instance_id,
         region=instance.region,
         zone=instance.zone,
         machine_type=instance.machine_type,
-        architecture=architecture,
+        architecture=instance.architecture,
         private_ip=instance.private_ip,
         private_dns_name=instance.local_hostname,
         memory_bytes=machine.memory_bytes,

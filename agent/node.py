@@ -4,13 +4,16 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from agent import settings as enrolment
-from agent.aws.imds import Imds
+from agent.aws.ec2 import Ec2Access
+from agent.aws.imds import Imds, Instance
+from agent.aws.kms import Kms
 from agent.aws.s3 import S3, Bucket
-from agent.boot import InstanceLike
+from agent.aws.volumes import Ec2Volumes
 from agent.durable import write_durably
-from agent.linux.assets import LocalAssets, Sink
+from agent.linux.assets import LocalAssets
 from agent.linux.clock import LinuxClock
 from agent.linux.disks import Disks
 from agent.linux.files import LinuxFiles
@@ -32,7 +35,7 @@ from agent.volumes import NodeVolumes
 from agent.waits import Waits
 from units.errors import Fatal, Retryable
 from units.host import Host
-from units.manifest import Manifest, Release, encode_release
+from units.manifest import Manifest, Release, decode_release, encode_release
 from units.paths import RUN
 from units.status import NodeStatus, encode_status
 
@@ -54,7 +57,7 @@ class RealNode:
         self._imds = Imds(waits=self._waits)
         self._settings: Settings | None = None
         self._s3: S3 | None = None
-        self._instance: InstanceLike | None = None
+        self._instance: Instance | None = None
         self.reporter = Reporter(
             status or NodeStatus(instance_id="", boot_id=_BOOT_ID.read_text().strip()),
             self._clock,
@@ -62,7 +65,7 @@ class RealNode:
             self._notifier.status,
         )
 
-    def instance(self) -> InstanceLike:
+    def instance(self) -> Instance:
         return self._imds.instance()
 
     def machine(self) -> MachineFacts:
@@ -71,7 +74,7 @@ class RealNode:
     def enrolment(self) -> Settings:
         return enrolment.find(self._imds.user_data)
 
-    def connect(self, settings: Settings, instance: InstanceLike) -> None:
+    def connect(self, settings: Settings, instance: Instance) -> None:
         self._settings, self._instance = settings, instance
         bucket = Bucket(settings.bucket, settings.region or instance.region, settings.endpoint)
         imds = self._imds
@@ -107,19 +110,19 @@ class RealNode:
         return self._repository().changed_since()
 
     def host(self, manifest: Manifest) -> Host:
-        settings, s3, instance = self._connected()
+        settings, s3, _instance = self._connected()
         mounts = LinuxMounts()
         bucket_prefix = settings.prefix
 
-        def download(key: str, sink: Sink) -> None:
-            s3.get_to_file(bucket_prefix + key, sink, size=sink.size)
+        def download(key: str, file: BinaryIO, size: int) -> str:
+            return s3.get_to_file(bucket_prefix + key, file, size=size)
 
         return Host(
             files=LinuxFiles(),
             systemd=LinuxSystemd(),
             kernel=LinuxKernel(),
             users=LinuxUsers(),
-            volumes=self._volumes(manifest, mounts),
+            volumes=self._volumes(mounts),
             mounts=mounts,
             secrets=self._secrets(manifest),
             assets=LocalAssets(download),
@@ -133,6 +136,29 @@ class RealNode:
         APPLIED.parent.mkdir(parents=True, exist_ok=True)
         write_durably(APPLIED, encode_release(release), mode=0o600)
 
+    def applied(self) -> Release:
+        """What this machine applied last, as it was verified then."""
+        settings, _s3, _instance = self._connected()
+        return decode_release(APPLIED.read_bytes(), cluster=settings.cluster, group=settings.group)
+
+    def _secrets(self, manifest: Manifest) -> NodeSecrets:
+        settings, s3, _instance = self._connected()
+        imds = self._imds
+        kms = Kms(imds.credentials, endpoint=settings.endpoint, renew=imds.forget_credentials, waits=self._waits)
+        return NodeSecrets(manifest, s3, settings.prefix, unwrap_with_kms=kms.unwrap, clock=self._clock)
+
+    def _volumes(self, mounts: LinuxMounts) -> NodeVolumes:
+        settings, _s3, instance = self._connected()
+        access = Ec2Access(instance.region, self._imds.credentials, settings.endpoint)
+        ec2 = Ec2Volumes(access, instance_id=instance.instance_id)
+        return NodeVolumes(
+            ec2,
+            Disks(self._clock, mounts),
+            zone=instance.zone,
+            instance_id=instance.instance_id,
+            waits=self._waits,
+        )
+
     def _progress(self, text: str) -> None:
         self.reporter.progress(text)
 
@@ -143,7 +169,7 @@ class RealNode:
         settings, s3, _instance = self._connected()
         return Repository(settings, s3, clock=self._clock, waits=self._waits)
 
-    def _connected(self) -> tuple[Settings, S3, InstanceLike]:
+    def _connected(self) -> tuple[Settings, S3, Instance]:
         if self._settings is None or self._s3 is None or self._instance is None:
             raise Fatal("not-connected", "the store was asked for before the enrolment was known")
         return self._settings, self._s3, self._instance

@@ -1,5 +1,6 @@
 """The screen of `agent status`. The only file of the agent that uses rich, and only when somebody looks."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,8 @@ def _headline(console: "Console", status: NodeStatus, now: datetime) -> None:
     colour = _COLOUR.get(status.stage, "yellow")
     console.print(
         f"[bold {colour}]{status.stage.upper()}[/]  [bold]{status.node_name or status.instance_id}[/]  "
-        f"{status.role or '?'} of group [bold]{status.group or '?'}[/] in {status.cluster or '?'}, serial {status.serial}"
+        f"{status.role or '?'} of group [bold]{status.group or '?'}[/] in {status.cluster or '?'}, "
+        f"serial {status.serial}"
     )
     versions = "  ".join(f"{name} {version}" for name, version in status.versions.items())
     console.print(f"  {status.instance_id} {status.machine_type} {status.zone} {status.private_ip}  {versions}")
@@ -74,7 +76,8 @@ def _running(console: "Console", live: dict[str, Any]) -> None:
     rows = [(unit, state, "") for unit, state in live["units"].items()]
     rows += [(name, said, "") for name, said in live["health"].items()]
     for etcd in live["etcd"]:
-        detail = f"leader {etcd['leader']}, {etcd['members']} members, {etcd['database_bytes'] // 1024} KiB, {etcd['version']}"
+        size = f"{etcd['database_bytes'] // 1024} KiB"
+        detail = f"leader {etcd['leader']}, {etcd['members']} members, {size}, {etcd['version']}"
         rows.append(
             (f"etcd {etcd['name']}", "ok" if etcd["ready"] else etcd["detail"], detail if etcd["version"] else "")
         )
@@ -100,7 +103,7 @@ def _certificates(console: "Console", status: NodeStatus) -> None:
     console.print(_table(("certificate", "subject", "left", "renews"), rows))
 
 
-def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> "RenderableType":
+def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> "RenderableType":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from agent.boot import boot
 from agent.certificates import list_certificates
+from agent.cluster import objects_pending, put_cluster_objects
 from agent.node import RealNode
 from units.errors import BootwrightError
 from units.status import NodeStatus
@@ -30,10 +31,15 @@ def sync(node: RealNode, status: NodeStatus) -> tuple[int, str]:
         return boot(node), reason
     try:
         node.connect(node.enrolment_on_disk(), node.instance())
-        changed = node.changed_since()
+        if node.changed_since():
+            return boot(node), "something new was published"
+        if status.role == "control-plane" and objects_pending():
+            manifest = node.applied().stable
+            if put_cluster_objects(manifest, node.host(manifest), status.private_ip):
+                return 0, "put the cluster's first objects into the API server"
     except BootwrightError as error:
         node.reporter.begin()
         node.reporter.condition(error.code, str(error), remedy=error.remedy, severity="warning")
         node.reporter.update(force=True)
         return error.exit_code, str(error)
-    return (boot(node), "something new was published") if changed else (0, NOTHING_NEW)
+    return 0, NOTHING_NEW

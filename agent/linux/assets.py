@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from agent.linux.atomic import explained, replacing
 from agent.linux.sandbox import Sandbox
@@ -18,13 +18,8 @@ BAKED = "/opt/bootwright/assets"  # read-only, made with the image
 FETCHED = "/var/lib/bootwright/assets"
 
 
-class Sink(Protocol):
-    """Where a download writes. Raises Refused as soon as there are more bytes than were signed for."""
-
-    def write(self, chunk: bytes, /) -> int: ...
-
-
-Download = Callable[[str, Sink], None]  # key below the cluster's prefix in the bucket, destination
+# Key below the cluster's prefix, an empty seekable file, the signed size; returns the sha256 of what it wrote.
+Download = Callable[[str, BinaryIO, int], str]
 
 
 def asset_key(sha256: str) -> str:
@@ -33,7 +28,7 @@ def asset_key(sha256: str) -> str:
 
 
 class LocalAssets:
-    """Implements `units.host.Assets`. `download("assets/sha256/HH/SHA256", sink)` fetches what is in neither directory.
+    """Implements `units.host.Assets`. `download` fetches what is in neither directory.
 
     Paths are as the node sees them; `root` is a sandbox.
     """
@@ -59,9 +54,9 @@ class LocalAssets:
             _demand_space(real.parent, path, size)
             # A damaged file from before is replaced only when the new one is whole and right.
             with replacing(real, mode=0o644, ids=None) as file:
-                checked = _Checked(file, sha256, size)
-                self._download(f"assets/{key}", checked)
-                checked.finish()
+                found = self._download(f"assets/{key}", file, size)
+                if found != sha256:
+                    raise _mismatch(sha256, found)
         return path
 
     def _holds(self, path: str, sha256: str, size: int) -> bool:
@@ -78,35 +73,12 @@ class LocalAssets:
         return False
 
 
-class _Checked:
-    """A sink that counts and hashes what goes through it."""
-
-    def __init__(self, file: BinaryIO, sha256: str, size: int) -> None:
-        self._file = file
-        self._sha256 = sha256
-        self._size = size
-        self._seen = 0
-        self._digest = hashlib.sha256()
-
-    def write(self, chunk: bytes, /) -> int:
-        self._seen += len(chunk)
-        if self._seen > self._size:
-            raise self._mismatch(f"more than the {self._size} bytes that were signed")
-        self._digest.update(chunk)
-        return self._file.write(chunk)
-
-    def finish(self) -> None:
-        if self._seen != self._size:
-            raise self._mismatch(f"{self._seen} bytes instead of {self._size}")
-        if (found := self._digest.hexdigest()) != self._sha256:
-            raise self._mismatch(f"content with sha256 {found}")
-
-    def _mismatch(self, found: str) -> Refused:
-        return Refused(
-            "asset-digest-mismatch",
-            f"the store holds {found} under assets/{asset_key(self._sha256)}",
-            remedy="somebody changed the object, or an upload broke: `coordinator assets add` it again",
-        )
+def _mismatch(sha256: str, found: str) -> Refused:
+    return Refused(
+        "asset-digest-mismatch",
+        f"the store holds content with sha256 {found} under assets/{asset_key(sha256)}",
+        remedy="somebody changed the object, or an upload broke: `coordinator assets add` it again",
+    )
 
 
 def _demand_space(directory: Path, path: str, size: int) -> None:

@@ -1,0 +1,38 @@
+"""The API objects without which nobody may do anything in a new cluster: three RBAC bindings. Pure.
+
+No node carries a system:masters certificate (DESIGN section 5), so the operators' group and the API server's own client
+get their rights from RBAC, where they can be taken away again.
+"""
+
+from typing import Any
+
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def cluster_objects() -> tuple[dict[str, Any], ...]:
+    """In kubeadm's names, so that people and tools recognise them (etcd-pki.md 3.1)."""
+    return (
+        _binding("kubeadm:cluster-admins", "cluster-admin", {"kind": "Group", "name": "kubeadm:cluster-admins"}),
+        # Without it the API server may not fetch logs or exec: kubelets ask it back by webhook.
+        _binding(
+            "kubeadm:apiserver-kubelet-client",
+            "system:kubelet-api-admin",
+            {"kind": "User", "name": "kube-apiserver-kubelet-client"},
+        ),
+        _binding("bootwright:node-proxier", "system:node-proxier", {"kind": "User", "name": "system:kube-proxy"}),
+    )
+
+
+def object_path(value: dict[str, Any]) -> str:
+    """Where the API server keeps it; all of ours are cluster-wide RBAC bindings."""
+    return f"/apis/{_RBAC}/v1/clusterrolebindings/{value['metadata']['name']}"
+
+
+def _binding(name: str, role: str, subject: dict[str, str]) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "bootwright"}},
+        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": _RBAC, **subject}],
+    }
