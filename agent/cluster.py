@@ -28,7 +28,7 @@ def wanted_stamp() -> bytes:
 
 
 def objects_pending() -> bool:
-    """Server-side apply of all objects; False while the API server is not ready. Retryable: what it said."""
+    """True until this boot has put them: every control-plane node does it once a boot, and after a change."""
     try:
         return Path(STAMP).read_bytes() != wanted_stamp()
     except FileNotFoundError:
@@ -36,7 +36,7 @@ def objects_pending() -> bool:
 
 
 def put_cluster_objects(manifest: Manifest, host: Host, address: str) -> bool:
-    """Server-side apply of every object; False if the API server is not ready yet. Retryable: what it said."""
+    """Server-side apply of all objects; False while the API server is not ready. Retryable: what it said."""
     base = f"https://{url_host(address)}:{manifest.api.port}"
     ready = host.probes.get(f"{base}/readyz")
     if ready is None or ready.status != 200:
