@@ -25,7 +25,7 @@ Flag = Annotated[
 ]
 FlagValue = Annotated[
     str,
-    Text(r"[^\x00-\x1f\x7f]*", "text on one line", '"30"', 4096),
+    Text(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*", "text on one line", '"30"', 4096),
     BeforeValidator(_as_written, json_schema_input_type=str | int | float | bool),
 ]
 

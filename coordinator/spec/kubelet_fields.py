@@ -1,34 +1,87 @@
 """The fields of KubeletConfiguration, kubelet.config.k8s.io/v1beta1, and which of them an operator may set.
 
-Taken from staging/src/k8s.io/kubelet/config/v1beta1/types.go of 1.31.14, 1.32.13, 1.33.13, 1.34.9, 1.35.6 and 1.36.3.
-kubelet itself logs a misspelt field at level INFO and starts without it (measured on 1.36.2), so it is refused here.
+Taken from staging/src/k8s.io/kubelet/config/v1beta1/types.go of 1.31.14, 1.32.13, 1.33.13, 1.34.9, 1.35.6 and 1.36.3:
+fields were added, none was removed or changed its type. kubelet itself logs a misspelt field at level INFO and starts
+without it (measured on 1.36.2), so it is refused here; with a value of another type it does not start.
 """
 
-_NAMES_1_31 = """
-address allowedUnsafeSysctls authentication authorization cgroupDriver cgroupRoot cgroupsPerQOS clusterDNS
-clusterDomain configMapAndSecretChangeDetectionStrategy containerLogMaxFiles containerLogMaxSize
-containerLogMaxWorkers containerLogMonitorInterval containerRuntimeEndpoint contentType cpuCFSQuota
-cpuCFSQuotaPeriod cpuManagerPolicy cpuManagerPolicyOptions cpuManagerReconcilePeriod
-enableContentionProfiling enableControllerAttachDetach enableDebugFlagsHandler enableDebuggingHandlers
-enableProfilingHandler enableServer enableSystemLogHandler enableSystemLogQuery enforceNodeAllocatable
-eventBurst eventRecordQPS evictionHard evictionMaxPodGracePeriod evictionMinimumReclaim
-evictionPressureTransitionPeriod evictionSoft evictionSoftGracePeriod failCgroupV1 failSwapOn featureGates
-fileCheckFrequency hairpinMode healthzBindAddress healthzPort httpCheckFrequency imageGCHighThresholdPercent
-imageGCLowThresholdPercent imageMaximumGCAge imageMinimumGCAge imageServiceEndpoint iptablesDropBit
-iptablesMasqueradeBit kernelMemcgNotification kubeAPIBurst kubeAPIQPS kubeReserved kubeReservedCgroup
-kubeletCgroups localStorageCapacityIsolation logging makeIPTablesUtilChains maxOpenFiles
-maxParallelImagePulls maxPods memoryManagerPolicy memorySwap memoryThrottlingFactor nodeLeaseDurationSeconds
-nodeStatusMaxImages nodeStatusReportFrequency nodeStatusUpdateFrequency oomScoreAdj podCIDR podLogsDir
-podPidsLimit podsPerCore port protectKernelDefaults providerID qosReserved readOnlyPort registerNode
-registerWithTaints registryBurst registryPullQPS reservedMemory reservedSystemCPUs resolvConf
-rotateCertificates runOnce runtimeRequestTimeout seccompDefault serializeImagePulls serverTLSBootstrap
-showHiddenMetricsForVersion shutdownGracePeriod shutdownGracePeriodByPodPriority
-shutdownGracePeriodCriticalPods staticPodPath staticPodURL staticPodURLHeader streamingConnectionIdleTimeout
-syncFrequency systemCgroups systemReserved systemReservedCgroup tlsCertFile tlsCipherSuites tlsMinVersion
-tlsPrivateKeyFile topologyManagerPolicy topologyManagerPolicyOptions topologyManagerScope tracing
-volumePluginDir volumeStatsAggPeriod
-"""
-_SINCE_1_31 = frozenset(_NAMES_1_31.split())
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a field holds."""
+
+    BOOLEAN = "true or false"
+    WHOLE_NUMBER = "a whole number"
+    NUMBER = "a number"
+    DURATION = "a duration, for example 1m30s"
+    TEXT = "text"
+    TEXTS = "a mapping of text to text"
+    SWITCHES = "a mapping of text to true or false"
+    LIST_OF_TEXT = "a list of text"
+    LIST_OF_NUMBERS = "a list of whole numbers"
+    LIST = "a list"
+    MAPPING = "a mapping"
+
+
+_FIELDS = {
+    Kind.BOOLEAN: """
+        cgroupsPerQOS cpuCFSQuota enableContentionProfiling enableControllerAttachDetach
+        enableDebugFlagsHandler enableDebuggingHandlers enableProfilingHandler enableServer
+        enableSystemLogHandler enableSystemLogQuery failCgroupV1 failSwapOn kernelMemcgNotification
+        localStorageCapacityIsolation makeIPTablesUtilChains mergeDefaultEvictionSettings
+        protectKernelDefaults registerNode rotateCertificates runOnce seccompDefault serializeImagePulls
+        serverTLSBootstrap singleProcessOOMKill
+    """,
+    Kind.WHOLE_NUMBER: """
+        containerLogMaxFiles containerLogMaxWorkers eventBurst eventRecordQPS evictionMaxPodGracePeriod
+        healthzPort imageGCHighThresholdPercent imageGCLowThresholdPercent iptablesDropBit
+        iptablesMasqueradeBit kubeAPIBurst kubeAPIQPS maxOpenFiles maxParallelImagePulls maxPods
+        nodeLeaseDurationSeconds nodeStatusMaxImages oomScoreAdj podPidsLimit podsPerCore port readOnlyPort
+        registryBurst registryPullQPS
+    """,
+    Kind.NUMBER: """
+        memoryThrottlingFactor
+    """,
+    Kind.DURATION: """
+        containerLogMonitorInterval cpuCFSQuotaPeriod cpuManagerReconcilePeriod
+        evictionPressureTransitionPeriod fileCheckFrequency httpCheckFrequency imageMaximumGCAge
+        imageMinimumGCAge nodeStatusReportFrequency nodeStatusUpdateFrequency runtimeRequestTimeout
+        shutdownGracePeriod shutdownGracePeriodCriticalPods streamingConnectionIdleTimeout syncFrequency
+        volumeStatsAggPeriod
+    """,
+    Kind.TEXT: """
+        address cgroupDriver cgroupRoot clusterDomain configMapAndSecretChangeDetectionStrategy
+        containerLogMaxSize containerRuntimeEndpoint contentType cpuManagerPolicy hairpinMode
+        healthzBindAddress imagePullCredentialsVerificationPolicy imageServiceEndpoint kubeReservedCgroup
+        kubeletCgroups memoryManagerPolicy memoryReservationPolicy podCIDR podLogsDir providerID
+        reservedSystemCPUs resolvConf showHiddenMetricsForVersion staticPodPath staticPodURL systemCgroups
+        systemReservedCgroup tlsCertFile tlsMinVersion tlsPrivateKeyFile topologyManagerPolicy
+        topologyManagerScope volumePluginDir
+    """,
+    Kind.TEXTS: """
+        cpuManagerPolicyOptions evictionHard evictionMinimumReclaim evictionSoft evictionSoftGracePeriod
+        kubeReserved qosReserved systemReserved topologyManagerPolicyOptions
+    """,
+    Kind.SWITCHES: """
+        featureGates
+    """,
+    Kind.LIST_OF_TEXT: """
+        allowedUnsafeSysctls clusterDNS enforceNodeAllocatable preloadedImagesVerificationAllowlist
+        tlsCipherSuites
+    """,
+    Kind.LIST_OF_NUMBERS: """
+        tlsCurvePreferences
+    """,
+    Kind.LIST: """
+        registerWithTaints reservedMemory shutdownGracePeriodByPodPriority
+    """,
+    Kind.MAPPING: """
+        authentication authorization crashLoopBackOff logging memorySwap staticPodURLHeader tracing
+        userNamespaces
+    """,
+}
+_KINDS = {field: kind for kind, fields in _FIELDS.items() for field in fields.split()}
 _SINCE = {
     "crashLoopBackOff": 32,
     "singleProcessOOMKill": 32,
@@ -74,7 +127,12 @@ OWNED = {
 
 def kubelet_fields(minor: int) -> frozenset[str]:
     """The fields kubelet 1.`minor` knows."""
-    return _SINCE_1_31 | {field for field, since in _SINCE.items() if since <= minor}
+    return frozenset(field for field in _KINDS if _SINCE.get(field, 0) <= minor)
+
+
+def kind_of(field: str) -> Kind:
+    """What a known field holds. Raises KeyError."""
+    return _KINDS[field]
 
 
 def first_minor(field: str) -> int | None:

@@ -55,8 +55,9 @@ def admins(draft: Draft) -> Iterator[Finding]:
 
 
 def reserved_port(draft: Draft) -> Iterator[Finding]:
-    # The ports of a control-plane node's other programs: etcd (kops's numbers too), kubelet, controllers, the issuer.
-    taken = {2379, 2380, 2381, 2382, 3988, 4001, 4002, 10248, 10249, 10250, 10256, 10257, 10259}
+    # The ports of a control-plane node's other programs: etcd main and events, the issuer, kubelet, kube-proxy,
+    # controllers (DESIGN sections 5 and 6, coordinator/compile.py).
+    taken = {2379, 2380, 2381, 2382, 2383, 2384, 3988, 10248, 10249, 10250, 10256, 10257, 10259}
     if draft.spec.api.port in taken:
         allowed = "a port that no other program of the node uses"
         yield Finding(("api", "port"), str(draft.spec.api.port), allowed, "6443 and 443 are usual")

@@ -10,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.spec import ClusterSpec, SpecInvalid, load_spec, render_template
+from coordinator.spec.flags import OWNED, REMOVED, UNWISE
+from coordinator.spec.known_flags import KNOWN
+from coordinator.spec.kubelet_fields import kubelet_fields
 from coordinator.spec.schema import spec_schema
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -25,7 +28,8 @@ def keys(schema: Any) -> set[str]:
 
 
 OTHERS = ["a", "eu-west-1a", "10.0.0.0/8", "control-plane", "main", "x/y", "no", "0644", ""]
-WORDS = [*sorted(keys(spec_schema())), *OTHERS]
+WORDS = [*sorted(keys(spec_schema()) | kubelet_fields(36)), *OTHERS]
+FLAGS = sorted({flag for table in (KNOWN, OWNED, REMOVED, UNWISE) for flags in table.values() for flag in flags})
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(WORDS)
 VALUES = st.recursive(
     SCALARS,
@@ -88,6 +92,19 @@ def test_a_right_spec_with_any_three_values_exchanged(data):
     for _ in range(3):
         tree = exchanged(tree, data.draw(st.sampled_from(places(tree))), data.draw(VALUES))
     loads_or_refuses(json.dumps(tree))
+
+
+@given(st.dictionaries(st.sampled_from(sorted(kubelet_fields(36))), VALUES, max_size=8))
+def test_any_kubelet_fields(fields):
+    tree = exchanged(TREES[0], ("instanceGroups", 0), TREES[0]["instanceGroups"][0] | {"kubelet": fields})
+    loads_or_refuses(json.dumps(tree))
+
+
+@given(
+    st.dictionaries(st.sampled_from(FLAGS) | st.text(max_size=8), SCALARS, max_size=8), st.sampled_from(sorted(OWNED))
+)
+def test_any_flags(flags, component):
+    loads_or_refuses(json.dumps(TREES[0] | {"components": {component: {"extraArgs": flags}}}))
 
 
 @settings(max_examples=300)
