@@ -25,7 +25,7 @@ def explain(details: ErrorDetails, path: Path, root: Fields) -> SpecProblem:
     """One of pydantic's errors as a problem."""
     kind, context = details["type"], details.get("ctx", {})
     line, node = find(root, path)
-    found = f"the key {shown(str(path[-1]))}" if details["loc"][-1:] == ("[key]",) else found_text(node, path)
+    found = f"the key {shown(str(path[-1]))}" if is_about_a_key(details) else found_text(node, path)
     if kind == "spec":
         allowed, remedy = str(context["allowed"]), str(context["remedy"])
     elif kind == "extra_forbidden":
@@ -47,6 +47,12 @@ def explain(details: ErrorDetails, path: Path, root: Fields) -> SpecProblem:
     else:
         allowed, remedy = details["msg"], ""
     return SpecProblem.of(path, line, found, allowed, remedy)
+
+
+def is_about_a_key(details: ErrorDetails) -> bool:
+    """Whether a mapping's key is wrong rather than its value: pydantic then adds a last step `[key]` to the location."""
+    *_, before, last = (None, None, *details["loc"])
+    return last == "[key]" and details["type"] != "extra_forbidden" and details["input"] == before
 
 
 def found_text(node: Node | None, path: Path) -> str:
