@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.lab import disks, image, mconsole, network, ssh
 from tests.lab.kernel import kernel
 from tests.lab.power_on import HELPERS, SOCKETS, Hardware, network_arguments, write_script
-from tests.lab.processes import ProcessMark, kill_session, mark
+from tests.lab.processes import ProcessMark, kill_session, spawn
 from tests.lab.region.machines import Completed, Instance
 
 VOLUME_DEVICES = tuple(f"ubd{letter}" for letter in "bcdefghijklmnop")  # the kernel has 16 in all
@@ -86,16 +86,8 @@ class Machine:
         shutil.rmtree(self.socket.parent, ignore_errors=True)
         network.plug(self._tap, self._state.bridge)
         self._save(self._state)
-        with self.console_path.open("ab") as console:
-            process = subprocess.Popen(
-                ["unshare", "--mount", "--propagation", "slave", str(self._script)],
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd=self.directory,
-            )
-        self._save(replace(self._state, process=mark(process.pid)))
+        isolated = ["unshare", "--mount", "--propagation", "slave", str(self._script)]
+        self._save(replace(self._state, process=spawn(isolated, self.console_path)))
 
     def power_cut(self) -> None:
         """Off, at once: the guest's page cache is lost. No error when it is off already."""

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,17 @@ def mark(pid: int) -> ProcessMark:
     if seen is None:
         raise ProcessLookupError(pid)
     return ProcessMark(pid, seen.started)
+
+
+def spawn(argv: Sequence[str], output: Path) -> ProcessMark:
+    """The leader of a new session, its output appended to a file; it lives on when this process ends."""
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(output), append, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return mark(os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=actions, setsid=True))
 
 
 def kill_session(leader: ProcessMark, names: frozenset[str], *, timeout: float = 10) -> None:
