@@ -14,7 +14,7 @@ from units.envelope import SERVICE_ACCOUNT, authority_secret
 from units.errors import Invalid
 from units.facts import sample_facts
 from units.manifest import Authority as PublicAuthority
-from units.manifest import Manifest, Trust
+from units.manifest import AuthorityName, Manifest, Trust
 from units.memory import MemoryHost, MemorySecrets
 from units.plan import plan
 
@@ -77,7 +77,9 @@ def rehearse(manifest: Manifest, zone: str) -> None:
         )
 
 
-def _rehearsal_trust(trust: Trust, authorities: dict[str, Authority], service_account: PrivateKeyPem) -> Trust:
+def _rehearsal_trust(
+    trust: Trust, authorities: dict[AuthorityName, Authority], service_account: PrivateKeyPem
+) -> Trust:
     """The private halves never come near a preview, so it signs with authorities of its own."""
     return trust.model_copy(
         update={
@@ -91,7 +93,7 @@ def _rehearsal_trust(trust: Trust, authorities: dict[str, Authority], service_ac
 
 
 @cache
-def _throw_away() -> tuple[dict[str, Authority], PrivateKeyPem]:
+def _throw_away() -> tuple[dict[AuthorityName, Authority], PrivateKeyPem]:
     return {name: Authority.create(name, _NOW) for name in AUTHORITIES}, make_key()
 
 

@@ -3,7 +3,8 @@
 import json
 from dataclasses import dataclass
 
-from units.host import Host
+from units.files import digest
+from units.host import FileState, Host
 from units.manifest import Asset, Image
 from units.resource import Change, Description
 
@@ -21,10 +22,12 @@ class InstalledAsset:
         return f"asset:{self.asset.path}"
 
     def check(self, host: Host) -> Change | None:
-        found = host.files.digest(self.asset.path)
-        if found == self.asset.sha256:
-            return None
-        return Change(f"install sha256:{self.asset.sha256[:12]} ({self.asset.size} bytes)")
+        state = host.files.read(self.asset.path)
+        if state is None or self._digest(host, state) != self.asset.sha256:
+            return Change(f"install sha256:{self.asset.sha256[:12]} ({self.asset.size} bytes)")
+        if (state.mode, state.owner, state.group) != (self.asset.mode, "root", "root"):
+            return Change(f"attributes of {state.owner}:{state.group} {state.mode:04o}")
+        return None
 
     def apply(self, host: Host) -> None:
         source = host.assets.obtain(self.asset.sha256, self.asset.size)
@@ -32,6 +35,10 @@ class InstalledAsset:
 
     def describe(self) -> Description:
         return Description(self.key, (f"sha256:{self.asset.sha256}", f"mode {self.asset.mode:04o}"))
+
+    def _digest(self, host: Host, state: FileState) -> str | None:
+        """Without reading a small file twice; a large one has no content in its state."""
+        return host.files.digest(self.asset.path) if state.content is None else digest(state.content)
 
 
 @dataclass(frozen=True, slots=True)

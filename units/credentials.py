@@ -7,6 +7,7 @@ from pki.errors import PkiError
 from pki.keys import PrivateKeyPem, load_private_key, load_public_key, make_key, public_key_pem, spki_sha256
 from pki.renewal import problems
 from pki.request import CertificateRequest
+from units.errors import Refused
 from units.files import File
 from units.host import Host
 from units.render import yaml_text
@@ -82,10 +83,19 @@ class SecretFile:
             return Change(f"open {self.name}")
         if not self._belongs(state.content):
             return Change(f"open {self.name} again: it does not belong to the signed public half")
-        return None if state.mode == 0o600 else Change(f"mode {state.mode:04o} -> 0600")
+        if (state.mode, state.owner, state.group) != (0o600, "root", "root"):
+            return Change(f"attributes of {state.owner}:{state.group} {state.mode:04o}")
+        return None
 
     def apply(self, host: Host) -> None:
         content = host.secrets.open(self.name)
+        if not self._belongs(content):
+            raise Refused(
+                "secret-mismatch",
+                f"the envelope {self.name!r} opens, but its key does not belong to the signed public half",
+                remedy="somebody replaced the envelope, or it was restored from another time: restore the version "
+                "that was written together with the published manifest",
+            )
         host.files.write(self.path, content, mode=0o600, owner="root", group="root")
 
     def describe(self) -> Description:
@@ -93,8 +103,8 @@ class SecretFile:
 
     def _belongs(self, content: bytes) -> bool:
         public = self.public.encode()
+        expected = load_certificate(public).public_key if b"CERTIFICATE" in public else load_public_key(public)
         try:
-            expected = load_certificate(public).public_key if b"CERTIFICATE" in public else load_public_key(public)
             return spki_sha256(load_private_key(PrivateKeyPem(content)).public_key()) == spki_sha256(expected)
         except PkiError:
             return False

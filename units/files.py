@@ -1,4 +1,4 @@
-"""Directory, File, Symlink and HostsBlock: what lies in the file system."""
+"""Directory, File and Symlink: what lies in the file system."""
 
 import base64
 import difflib
@@ -79,11 +79,11 @@ class File:
     def check(self, host: Host) -> Change | None:
         state = host.files.read(self.path)
         if state is None:
-            return Change("create", self._diff(""))
+            return Change("create", self._diff(b""))
         if state.kind != "file":
-            return Change(f"replace a {state.kind}", self._diff(""))
+            return Change(f"replace a {state.kind}", self._diff(b""))
         if state.content != self.data:
-            return Change("update", self._diff((state.content or b"").decode(errors="replace")))
+            return Change("update", self._diff(state.content or b""))
         attributes = _differs(state, self.mode, self.owner, self.group)
         return Change(f"attributes {attributes}") if attributes else None
 
@@ -92,15 +92,24 @@ class File:
 
     def describe(self) -> Description:
         head = _attributes(self.mode, self.owner, self.group)
-        body = (f"sha256:{self.digest}",) if self.secret else tuple(self.content.splitlines())
+        body = tuple(self.content.splitlines()) if self._readable else (f"sha256:{self.digest}",)
         return Description(self.key, (head, *body))
 
-    def _diff(self, before: str) -> str:
-        if self.secret:
-            old = f"sha256:{digest(before.encode())}" if before else "nothing"
-            return f"secret content: {old} -> sha256:{self.digest}"
+    @property
+    def _readable(self) -> bool:
+        return not self.secret and self.encoding == "text"
+
+    def _diff(self, before: bytes) -> str:
+        if not self._readable:
+            old = f"sha256:{digest(before)}" if before else "nothing"
+            return f"{'secret' if self.secret else 'binary'} content: {old} -> sha256:{self.digest}"
         lines = difflib.unified_diff(
-            before.splitlines(), self.content.splitlines(), self.path, self.path, lineterm="", n=2
+            before.decode(errors="replace").splitlines(),
+            self.content.splitlines(),
+            self.path,
+            self.path,
+            lineterm="",
+            n=2,
         )
         return "\n".join(lines)
 
@@ -127,52 +136,3 @@ class Symlink:
 
     def describe(self) -> Description:
         return Description(self.key, (f"-> {self.target}",))
-
-
-@dataclass(frozen=True, slots=True)
-class HostsBlock:
-    """A marked block in /etc/hosts; everything outside the marks is left alone."""
-
-    name: str
-    entries: tuple[tuple[str, tuple[str, ...]], ...]  # address, names
-    path: str = "/etc/hosts"
-
-    @property
-    def key(self) -> str:
-        return f"hosts-block:{self.name}"
-
-    def check(self, host: Host) -> Change | None:
-        before = self._current(host)
-        after = self._with_block(before)
-        if before == after:
-            return None
-        lines = difflib.unified_diff(before.splitlines(), after.splitlines(), self.path, self.path, lineterm="", n=1)
-        return Change("update", "\n".join(lines))
-
-    def apply(self, host: Host) -> None:
-        content = self._with_block(self._current(host)).encode()
-        host.files.write(self.path, content, mode=0o644, owner=ROOT, group=ROOT)
-
-    def describe(self) -> Description:
-        return Description(self.key, tuple(self._lines()))
-
-    def _current(self, host: Host) -> str:
-        state = host.files.read(self.path)
-        return (state.content or b"").decode(errors="replace") if state else ""
-
-    def _lines(self) -> list[str]:
-        return [f"{address} {' '.join(names)}" for address, names in self.entries]
-
-    def _with_block(self, text: str) -> str:
-        begin, end = f"# begin bootwright {self.name}", f"# end bootwright {self.name}"
-        kept: list[str] = []
-        inside = False
-        for line in text.splitlines():
-            if line == begin:
-                inside = True
-            elif line == end:
-                inside = False
-            elif not inside:
-                kept.append(line)
-        block = [begin, *self._lines(), end] if self.entries else []
-        return "\n".join([*kept, *block]) + "\n"

@@ -4,11 +4,20 @@ Strict on both ends: an unknown or missing field is an error with its path (`dec
 understands what was signed. `format` is raised whenever an older agent would misread a newer document.
 """
 
+import base64
 import ipaddress
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from units.errors import Invalid, Problem, Refused
 
@@ -27,11 +36,32 @@ def _plain_absolute(path: str) -> str:
     return path
 
 
+def _network(text: str) -> str:
+    ipaddress.ip_network(text)
+    return text
+
+
+def _service_network(text: str) -> str:
+    if ipaddress.ip_network(text).num_addresses < 16:
+        raise ValueError("must have 16 addresses or more: the first and the tenth are taken")
+    return text
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 AbsolutePath = Annotated[str, AfterValidator(_plain_absolute)]
-Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
-Arguments = dict[str, str]  # flag name without dashes -> value
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$")]
+Network4or6 = Annotated[str, AfterValidator(_network)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Mode = Annotated[int, Field(ge=0, le=0o777)]
+# One line of printable text: what ends up in a unit file, a TOML string or a command line.
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$", max_length=4096)]
+Word = Annotated[str, StringConstraints(pattern=r"^[!#-&(-\[\]-~]+$", max_length=512)]  # no space, quote, backslash
+_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+LabelKey = Annotated[str, StringConstraints(pattern=rf"^([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_LABEL}$")]
+LabelValue = Annotated[str, StringConstraints(pattern=rf"^({_LABEL})?$")]
+FlagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,99}$")]
+Arguments = dict[FlagName, Line]  # flag name without dashes -> value
 
 
 class Part(BaseModel):
@@ -42,13 +72,13 @@ class Part(BaseModel):
 
 class Cluster(Part):
     name: Name
-    uid: str  # made once by `coordinator init`; tells two clusters of one name apart
-    region: str
+    uid: Word  # made once by `coordinator init`; tells two clusters of one name apart
+    region: Word
 
 
 class Taint(Part):
-    key: str
-    value: str = ""
+    key: LabelKey
+    value: LabelValue = ""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
 
@@ -56,16 +86,16 @@ class Group(Part):
     name: Name
     role: Role
     zones: tuple[str, ...]  # where its machines may be
-    labels: dict[str, str] = {}
+    labels: dict[LabelKey, LabelValue] = {}
     taints: tuple[Taint, ...] = ()
     kubelet: dict[str, Any] = {}  # KubeletConfiguration fields laid over ours
 
 
 class Network(Part):
-    network_cidr: str
-    pod_cidr: str
-    service_cidr: str
-    cluster_domain: str = "cluster.local"
+    network_cidr: Network4or6
+    pod_cidr: Network4or6
+    service_cidr: Annotated[Network4or6, AfterValidator(_service_network)]
+    cluster_domain: Name = "cluster.local"
     cni: Cni = "bridge"
 
     @property
@@ -82,9 +112,9 @@ class Network(Part):
 class Api(Part):
     """How the API server is reached. `endpoint` is a name or an address in front of all API servers."""
 
-    endpoint: str
-    port: int = 6443
-    extra_sans: tuple[str, ...] = ()
+    endpoint: Word
+    port: Port = 6443
+    extra_sans: tuple[Word, ...] = ()
 
 
 class EtcdMember(Part):
@@ -94,7 +124,7 @@ class EtcdMember(Part):
 
 
 class EtcdVolume(Part):
-    size_gib: int = 20
+    size_gib: int = Field(default=20, gt=0)
 
 
 class EtcdCluster(Part):
@@ -103,10 +133,10 @@ class EtcdCluster(Part):
     name: Literal["main", "events"]
     members: tuple[EtcdMember, ...]
     volume: EtcdVolume = EtcdVolume()
-    client_port: int = 2379
-    peer_port: int = 2380
-    metrics_port: int = 2381
-    quota_bytes: int = 8 * 1024**3
+    client_port: Port = 2379
+    peer_port: Port = 2380
+    metrics_port: Port = 2381
+    quota_bytes: int = Field(default=8 * 1024**3, gt=0)
     extra_args: Arguments = {}
 
     def member_dns_name(self, member: str, cluster: str) -> str:
@@ -114,7 +144,7 @@ class EtcdCluster(Part):
 
 
 class Components(Part):
-    """Extra flags per component; the planner refuses the ones that bootwright owns."""
+    """Extra flags per component; the planner refuses the ones that bootwright owns (`units.owned`)."""
 
     kube_apiserver: Arguments = {}
     kube_controller_manager: Arguments = {}
@@ -127,7 +157,13 @@ class ExtraFile(Part):
     path: AbsolutePath
     content: str
     encoding: Literal["text", "base64"] = "text"
-    mode: int = 0o644
+    mode: Mode = 0o644
+
+    @model_validator(mode="after")
+    def _decodes(self) -> Self:
+        if self.encoding == "base64":
+            base64.b64decode(self.content, validate=True)  # binascii.Error is a ValueError: pydantic reports it
+        return self
 
 
 class Asset(Part):
@@ -137,13 +173,13 @@ class Asset(Part):
     sha256: Sha256
     size: int = Field(gt=0)
     path: AbsolutePath
-    mode: int = 0o755
+    mode: Mode = 0o755
 
 
 class Image(Part):
     """A container image archive (`docker save` or OCI layout), content-addressed like an asset."""
 
-    reference: str  # what static pods name: registry/repository:tag
+    reference: Word  # what static pods name: registry/repository:tag
     sha256: Sha256  # of the archive
     size: int = Field(gt=0)
 
@@ -160,7 +196,7 @@ class Trust(Part):
 
     authorities: tuple[Authority, ...]
     service_account_keys: tuple[str, ...]  # PEM public keys; the first one signs
-    service_account_issuer: str
+    service_account_issuer: Word
     secrets_key: str  # `awskms:ARN` or `local:ID`: the only key that may open an envelope
 
     def authority(self, name: AuthorityName) -> Authority:
@@ -180,7 +216,7 @@ class Manifest(Part):
     etcd: tuple[EtcdCluster, ...]
     trust: Trust
     node_name: Literal["private-dns", "instance-id"] = "instance-id"
-    pause_image: str = "registry.k8s.io/pause:3.10.2"
+    pause_image: Word = "registry.k8s.io/pause:3.10.2"
     components: Components = Components()
     files: tuple[ExtraFile, ...] = ()
     assets: tuple[Asset, ...] = ()

@@ -1,96 +1,196 @@
 """MemoryHost: an empty machine in memory. The coordinator plans every group on it before it publishes; tests boot it.
 
-It is a working model of the ports, not a stub: units fail to start without their files, volumes must be formatted
-before they mount, certificates are really issued by throw-away authorities.
+It is a working model of the ports, not a stub: a unit does not start without its file and what it asserts, volumes
+must be formatted before they mount, what is written to a volume stays on the volume, a started etcd leaves its log,
+certificates are really issued by throw-away authorities.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pki.authority import Authority
 from pki.keys import PrivateKeyPem, load_public_key
+from pki.profiles import AuthorityName
 from pki.request import CertificateRequest
-from units.errors import Fatal
-from units.evidence import DeviceEvidence
-from units.host import (
-    Account,
-    Answer,
-    FileState,
-    HeldVolume,
-    Host,
-    MountState,
-    Record,
-    UnitState,
-    VolumeClaim,
-)
+from units.errors import Fatal, Retryable
+from units.host import Account, Answer, FileState, Host, MountState, UnitState
+from units.memory_cloud import MemoryRecords, MemoryVolumes
+
+__all__ = [
+    "MemoryAssets",
+    "MemoryClock",
+    "MemoryFiles",
+    "MemoryHost",
+    "MemoryImages",
+    "MemoryKernel",
+    "MemoryMounts",
+    "MemoryProbes",
+    "MemoryRecords",
+    "MemorySecrets",
+    "MemorySystemd",
+    "MemoryUsers",
+    "MemoryVolumes",
+]
+
+_UNITS = "/etc/systemd/system/"
 
 
 @dataclass
 class MemoryFiles:
+    """`entries` is the root disk. What lies below a mount point is in the dict of the file system mounted there."""
+
     entries: dict[str, FileState] = field(default_factory=dict)
     assets: dict[str, str] = field(default_factory=dict)  # path -> sha256 of what was installed there
+    mounted: dict[str, dict[str, FileState]] = field(
+        default_factory=dict
+    )  # mount point -> path inside -> what is there
+    protected: set[str] = field(default_factory=set)
 
     def read(self, path: str) -> FileState | None:
-        return self.entries.get(path)
+        entries, inside = self._locate(path)
+        return entries.get(inside)
 
     def digest(self, path: str) -> str | None:
         if path in self.assets:
             return self.assets[path]
-        state = self.entries.get(path)
+        state = self.read(path)
         return hashlib.sha256(state.content).hexdigest() if state and state.content is not None else None
 
     def write(self, path: str, content: bytes, *, mode: int, owner: str, group: str) -> None:
-        self.entries[path] = FileState("file", mode, owner, group, content)
+        self._put(path, FileState("file", mode, owner, group, content))
 
     def set_attributes(self, path: str, *, mode: int, owner: str, group: str) -> None:
-        state = self.entries[path]
-        self.entries[path] = FileState(state.kind, mode, owner, group, state.content, state.target)
+        entries, inside = self._locate(path)
+        state = entries[inside]
+        entries[inside] = FileState(state.kind, mode, owner, group, state.content, state.target)
 
     def make_directory(self, path: str, *, mode: int, owner: str, group: str) -> None:
-        self.entries[path] = FileState("directory", mode, owner, group)
+        found = self.read(path)
+        if found is not None and found.kind != "directory":
+            raise Fatal("path-not-a-directory", f"{path} should be a directory, but a {found.kind} lies there")
+        entries, inside = self._writable(path)
+        entries[inside] = FileState("directory", mode, owner, group)
 
     def symlink(self, path: str, target: str) -> None:
-        self.entries[path] = FileState("symlink", 0o777, "root", "root", target=target)
+        self._put(path, FileState("symlink", 0o777, "root", "root", target=target))
 
     def install(self, source: str, path: str, *, mode: int) -> None:
+        self._put(path, FileState("file", mode, "root", "root"))  # content None: as a file too large to compare
         self.assets[path] = source.rpartition("/")[2]
-        self.entries[path] = FileState("file", mode, "root", "root", b"")
 
     def remove(self, path: str) -> None:
-        self.entries.pop(path, None)
+        entries, inside = self._locate(path)
+        entries.pop(inside, None)
+        self.assets.pop(path, None)
 
     def list(self, path: str) -> Sequence[str]:
-        prefix = f"{path}/"
-        return sorted({name.removeprefix(prefix).split("/")[0] for name in self.entries if name.startswith(prefix)})
+        entries, inside = self._locate(path)
+        prefix = f"{inside.rstrip('/')}/"
+        below = (name.removeprefix(prefix) for name in entries if name.startswith(prefix))
+        return sorted({name.split("/")[0] for name in below if name})
+
+    def _put(self, path: str, state: FileState) -> None:
+        found = self.read(path)
+        if found is not None and found.kind == "directory":
+            raise Fatal("write-failed", f"cannot write {path}: it is a directory")
+        entries, inside = self._writable(path)
+        entries[inside] = state
+        self.assets.pop(path, None)
+
+    def _locate(self, path: str) -> tuple[dict[str, FileState], str]:
+        for point, entries in self.mounted.items():
+            if path == point or path.startswith(f"{point}/"):
+                return entries, path.removeprefix(point) or "/"
+        return self.entries, path
+
+    def _writable(self, path: str) -> tuple[dict[str, FileState], str]:
+        entries, inside = self._locate(path)
+        if entries is self.entries and any(path.startswith(f"{point}/") for point in self.protected):
+            raise Fatal("write-failed", f"cannot write {path}: the mount point is immutable and nothing is mounted")
+        return entries, inside
 
 
 @dataclass
 class MemorySystemd:
+    """Units of ours come from /etc/systemd/system as of the last daemon-reload; containerd's from the distribution."""
+
     files: MemoryFiles
     active: set[str] = field(default_factory=set)
     enabled: set[str] = field(default_factory=set)
     restarts: list[str] = field(default_factory=list)
+    loaded: dict[str, str] = field(default_factory=dict)  # unit -> its text as systemd knows it
+    running: dict[str, str] = field(default_factory=dict)  # unit -> the text it was started with
+    distribution: frozenset[str] = frozenset({"containerd.service"})
 
     def state(self, unit: str) -> UnitState:
-        return UnitState(unit in self.enabled, "active" if unit in self.active else "inactive")
+        stale = unit in self.loaded and self.loaded[unit] != self._on_disk(unit)
+        return UnitState(unit in self.enabled, "active" if unit in self.active else "inactive", stale)
 
     def reload_daemon(self) -> None:
-        pass
+        self.loaded = {unit: text for unit in self.loaded if (text := self._on_disk(unit)) is not None}
 
     def enable(self, unit: str) -> None:
         self.enabled.add(unit)
 
     def start(self, unit: str) -> None:
-        self.active.add(unit)
+        if unit not in self.active:
+            self._run(unit)
 
     def restart(self, unit: str) -> None:
         self.restarts.append(unit)
-        self.active.add(unit)
+        self._run(unit)
 
     def stop(self, unit: str) -> None:
         self.active.discard(unit)
+
+    def _on_disk(self, unit: str) -> str | None:
+        state = self.files.read(_UNITS + unit)
+        return state.content.decode() if state and state.content is not None else None
+
+    def _run(self, unit: str) -> None:
+        if unit not in self.loaded and (found := self._on_disk(unit)) is not None:
+            self.loaded[unit] = found
+        text = self.loaded.get(unit)
+        if text is None and unit not in self.distribution:
+            raise Fatal("unit-broken", f"{unit}: no unit file")
+        text = text or ""
+        for directive, path in re.findall(r"^(AssertPath\w+|EnvironmentFile)=(.+)$", text, re.MULTILINE):
+            there = path in self.files.mounted if directive == "AssertPathIsMountPoint" else self.files.read(path)
+            if not there:
+                raise Retryable("unit-not-started", f"{unit}: {directive}={path} does not hold")
+        if data := re.search(r"--data-dir=(\S+)", text):
+            self._leave_log(data[1])
+        self.active.add(unit)
+        self.running[unit] = text
+
+    def _leave_log(self, data: str) -> None:
+        """What a started etcd does to an empty data directory."""
+        if not self.files.list(f"{data}/member/wal"):
+            self.files.write(f"{data}/member/wal/0-0.wal", b"", mode=0o600, owner="etcd", group="etcd")
+
+
+@dataclass
+class MemoryMounts:
+    files: MemoryFiles
+    volumes: MemoryVolumes
+    mounts: dict[str, MountState] = field(default_factory=dict)
+
+    def mounted(self, path: str) -> MountState | None:
+        return self.mounts.get(path)
+
+    def mount(self, device: str, path: str, *, fstype: str, options: tuple[str, ...]) -> None:
+        if self.files.read(path) is None:
+            raise Fatal("mount-failed", f"cannot mount {device}: {path} does not exist")
+        self.files.mounted[path] = self.volumes.file_system(device)
+        self.mounts[path] = MountState(device, fstype, options)
+
+    def protect(self, path: str) -> None:
+        if self.files.list(path):
+            raise Fatal("mount-point-not-empty", f"{path} should be an empty mount point")
+        self.files.protected.add(path)
 
 
 @dataclass
@@ -123,84 +223,10 @@ class MemoryUsers:
 
 
 @dataclass
-class MemoryVolumes:
-    """One blank volume per claim, waiting to be attached."""
-
-    attached: dict[str, HeldVolume] = field(default_factory=dict)
-    formatted: dict[str, str] = field(default_factory=dict)  # volume id -> uuid
-    recorded: dict[str, str] = field(default_factory=dict)
-    intents: dict[str, str] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
-
-    def held(self, claim: VolumeClaim) -> HeldVolume | None:
-        return self.attached.get(claim.etcd)
-
-    def attach(self, claim: VolumeClaim) -> HeldVolume:
-        volume_id = f"vol-{hashlib.sha256(claim.etcd.encode()).hexdigest()[:17]}"
-        held = HeldVolume(volume_id, claim.candidates[0], f"/dev/memory-{claim.etcd}")
-        self.attached[claim.etcd] = held
-        self.sizes[volume_id] = claim.minimum_bytes
-        return held
-
-    def evidence(self, volume: HeldVolume) -> DeviceEvidence:
-        uuid = self.formatted.get(volume.volume_id)
-        return DeviceEvidence(
-            volume_id=volume.volume_id,
-            serial_matches=True,
-            is_block_device=True,
-            size_bytes=self.sizes[volume.volume_id],
-            mounted_at=None,
-            exclusive=True,
-            blkid_exit=0 if uuid else 2,
-            fstype="ext4" if uuid else None,
-            fs_uuid=uuid,
-            partition_table=None,
-            signatures=("ext4",) if uuid else (),
-            samples_zero=uuid is None,
-            created_from=None,
-            intent_uuid=self.intents.get(volume.volume_id),
-            formatted_uuid=self.recorded.get(volume.volume_id),
-        )
-
-    def record_intent(self, volume: HeldVolume, uuid: str) -> None:
-        self.intents[volume.volume_id] = uuid
-
-    def format(self, volume: HeldVolume, uuid: str, label: str) -> None:
-        del label
-        self.formatted[volume.volume_id] = uuid
-
-    def record_formatted(self, volume: HeldVolume, uuid: str) -> None:
-        self.recorded[volume.volume_id] = uuid
-        self.intents.pop(volume.volume_id, None)
-
-    def repair(self, volume: HeldVolume) -> None:
-        if volume.volume_id not in self.formatted:
-            raise Fatal("not-formatted", f"{volume.volume_id} has no file system")
-
-    def grow(self, volume: HeldVolume) -> None:
-        pass
-
-
-@dataclass
-class MemoryMounts:
-    mounts: dict[str, MountState] = field(default_factory=dict)
-    protected: set[str] = field(default_factory=set)
-
-    def mounted(self, path: str) -> MountState | None:
-        return self.mounts.get(path)
-
-    def mount(self, device: str, path: str, *, fstype: str, options: tuple[str, ...]) -> None:
-        self.mounts[path] = MountState(device, fstype, options)
-
-    def protect(self, path: str) -> None:
-        self.protected.add(path)
-
-
-@dataclass
 class MemorySecrets:
     """Signs with the authorities it is given: the previews' throw-away ones, or a test's."""
 
-    authorities: dict[str, Authority]
+    authorities: dict[AuthorityName, Authority]
     keys: dict[str, PrivateKeyPem]
     now: datetime
 
@@ -231,35 +257,14 @@ class MemoryImages:
 
 
 @dataclass
-class MemoryRecords:
-    objects: dict[str, Record] = field(default_factory=dict)
-
-    def get(self, key: str) -> Record | None:
-        return self.objects.get(key)
-
-    def create(self, key: str, content: bytes) -> bool:
-        if key in self.objects:
-            return False
-        self.objects[key] = Record(content, hashlib.sha256(content).hexdigest())
-        return True
-
-    def replace(self, key: str, content: bytes, etag: str) -> bool:
-        found = self.objects.get(key)
-        if found is None or found.etag != etag:
-            return False
-        self.objects[key] = Record(content, hashlib.sha256(content).hexdigest())
-        return True
-
-
-@dataclass
 class MemoryProbes:
-    """Healthy as long as something runs at all."""
+    """Healthy as long as an etcd runs."""
 
     systemd: MemorySystemd
 
     def get(self, url: str) -> Answer | None:
         del url
-        return Answer(200, "ok") if self.systemd.active else None
+        return Answer(200, "ok") if any("etcd" in unit for unit in self.systemd.active) else None
 
 
 @dataclass
@@ -289,14 +294,17 @@ class MemoryHost:
     kernel: MemoryKernel = field(default_factory=MemoryKernel)
     users: MemoryUsers = field(default_factory=MemoryUsers)
     volumes: MemoryVolumes = field(default_factory=MemoryVolumes)
-    mounts: MemoryMounts = field(default_factory=MemoryMounts)
     assets: MemoryAssets = field(default_factory=MemoryAssets)
     images: MemoryImages = field(default_factory=MemoryImages)
     records: MemoryRecords = field(default_factory=MemoryRecords)
     systemd: MemorySystemd = field(init=False)
+    mounts: MemoryMounts = field(init=False)
+    probes: MemoryProbes = field(init=False)
 
     def __post_init__(self) -> None:
         self.systemd = MemorySystemd(self.files)
+        self.mounts = MemoryMounts(self.files, self.volumes)
+        self.probes = MemoryProbes(self.systemd)
 
     @property
     def host(self) -> Host:
@@ -311,6 +319,6 @@ class MemoryHost:
             assets=self.assets,
             images=self.images,
             records=self.records,
-            probes=MemoryProbes(self.systemd),
+            probes=self.probes,
             clock=self.clock,
         )

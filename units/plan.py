@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from pki.errors import PkiError
+from units import hosts, pods, systemd
 from units.errors import Invalid, Problem
 from units.facts import NodeFacts
 from units.manifest import Manifest, Role
@@ -15,11 +17,12 @@ from units.services.controller_manager import controller_manager
 from units.services.etcd import etcd
 from units.services.kubelet import kubelet
 from units.services.scheduler import scheduler
+from units.soundness import problems_in
 
 Service = Callable[[Manifest, NodeFacts], Iterator[Resource]]
 
-# kubelet before the static pods: it starts while etcd is being awaited would race nothing, but images must be loaded
-# before it looks, and the API server must not start before etcd is established.
+# etcd before everything that needs it: no static pod exists before etcd is established. kubelet last: whatever it
+# starts finds its files, its certificates and its image in place.
 SERVICES: dict[Role, tuple[Service, ...]] = {
     "control-plane": (base, etcd, containerd, apiserver, controller_manager, scheduler, kubelet),
     "node": (base, containerd, kubelet),
@@ -35,22 +38,46 @@ class Plan:
 
 
 def plan(manifest: Manifest, facts: NodeFacts) -> Plan:
-    """Invalid (`plan-impossible`) if two resources claim one thing: an extra file over a file of ours, say."""
-    resources = tuple(resource for service in SERVICES[manifest.group.role] for resource in service(manifest, facts))
+    """Invalid (`plan-impossible`) with every reason: something is missing, or the manifest sets what is bootwright's,
+    or two resources claim one thing (an extra file where an asset goes, say). Invalid (`etcd-member-ambiguous`) if
+    this group has not exactly one member in this zone.
+    """
+    if problems := problems_in(manifest):
+        raise _impossible(manifest, problems)
+    try:
+        resources = tuple(
+            resource for service in SERVICES[manifest.group.role] for resource in service(manifest, facts)
+        )
+    except PkiError as error:  # a name or an address that no certificate may carry
+        raise _impossible(manifest, (Problem("", str(error)),)) from error
     claims = Counter(_claim(resource.key) for resource in resources)
-    doubles = [claim for claim, count in claims.items() if count > 1]
-    if doubles:
-        raise Invalid(
-            "plan-impossible",
-            f"group {manifest.group.name!r} cannot be planned",
-            problems=tuple(
-                Problem(claim, "claimed twice; the spec may not replace a file of ours") for claim in doubles
-            ),
+    if doubles := [claim for claim, count in claims.items() if count > 1]:
+        raise _impossible(
+            manifest, tuple(Problem(claim, "claimed twice: two things want to be here") for claim in doubles)
         )
     return Plan(resources)
 
 
+def _impossible(manifest: Manifest, problems: tuple[Problem, ...]) -> Invalid:
+    return Invalid(
+        "plan-impossible",
+        f"group {manifest.group.name!r} cannot be planned",
+        remedy="correct cluster.yaml and publish again",
+        problems=problems,
+    )
+
+
 def _claim(key: str) -> str:
-    """Every kind of file claims its path, whatever the kind is called; other kinds claim their key."""
+    """Whatever writes a file claims its path, whatever the kind is called; other kinds claim their key."""
     kind, _, name = key.partition(":")
-    return name if name.startswith("/") and kind not in ("mount", "volume") else key
+    match kind:
+        case "mount" | "volume":
+            return key
+        case "static-pod":
+            return f"{pods.DIRECTORY}/{name}.yaml"
+        case "unit":
+            return f"{systemd.UNIT_DIRECTORY}/{name}"
+        case "hosts-block":
+            return hosts.PATH
+        case _:
+            return name if name.startswith("/") else key

@@ -1,6 +1,6 @@
 """StaticPod: a control-plane component as kubelet reads it from disk, in kubeadm's shape (etcd-pki.md 4.2)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from units.files import File
@@ -44,7 +44,7 @@ class StaticPod:
     mounts: tuple[HostPath, ...]
     readiness: Probe | None = None
     reads: str = ""
-    labels: dict[str, str] = field(default_factory=dict)
+    capabilities: tuple[str, ...] = ()  # kept; all others are dropped
 
     @property
     def key(self) -> str:
@@ -75,7 +75,7 @@ class StaticPod:
             "metadata": {
                 "name": self.name,
                 "namespace": "kube-system",
-                "labels": {"component": self.name, "tier": "control-plane", **self.labels},
+                "labels": {"component": self.name, "tier": "control-plane"},
                 "annotations": {"bootwright.io/reads": f"sha256:{self.reads}"} if self.reads else {},
             },
             "spec": {
@@ -93,13 +93,14 @@ class StaticPod:
 
     def _container(self, volume_names: list[str]) -> dict[str, Any]:
         # Periods and thresholds are kubeadm's: util/staticpod/utils.go.
+        kept = {"add": list(self.capabilities)} if self.capabilities else {}
         container: dict[str, Any] = {
             "name": self.name,
             "image": self.image,
             "imagePullPolicy": "IfNotPresent",
             "command": [self.command, *flags(self.arguments)],
             "resources": {"requests": {"cpu": self.cpu}},
-            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"], **kept}},
             "livenessProbe": _probe(self.liveness, period=10, failures=8, delay=10),
         }
         if self.readiness:

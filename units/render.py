@@ -1,6 +1,7 @@
 """Values to text, deterministically: stable order, newline at the end, readable by a person."""
 
 import json
+import re
 from typing import Any
 
 import jinja2
@@ -19,8 +20,12 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+# Plain text for PyYAML's YAML 1.1, but a number or a truth value for the Go libraries that read it: `1e3`, `0o17`, `y`.
+_NOT_TEXT_IN_GO = re.compile(r"[-+]?(\.[0-9]+|[0-9_]+(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?0[xob][0-9a-fA-F_]+|[yYnN]")
+
+
 def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in value else None
+    style = "|" if "\n" in value else "'" if _NOT_TEXT_IN_GO.fullmatch(value) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

@@ -40,11 +40,7 @@ class Volume:
                 return Change(f"format {held.volume_id}: proven blank")
 
     def apply(self, host: Host) -> None:
-        # Before the volume is there: whatever writes to the path too early must fail, not land on the root disk.
-        if host.mounts.mounted(self.path) is None:
-            if host.files.read(self.path) is None:
-                host.files.make_directory(self.path, mode=0o755, owner="root", group="root")
-            host.mounts.protect(self.path)
+        _prepare_mount_point(host, self.path)
         held = host.volumes.held(self.claim) or host.volumes.attach(self.claim)
         self._format_if_blank(host, held)
 
@@ -65,6 +61,14 @@ class Volume:
                 host.volumes.record_formatted(held, uuid)
             case MountExisting():
                 pass
+
+
+def _prepare_mount_point(host: Host, path: str) -> None:
+    """Before the volume is there: whatever writes to the path too early must fail, not land on the root disk."""
+    if host.mounts.mounted(path) is None:
+        if host.files.read(path) is None:
+            host.files.make_directory(path, mode=0o755, owner="root", group="root")
+        host.mounts.protect(path)
 
 
 def _refusal(refusal: Refuse) -> Refused:
@@ -96,6 +100,8 @@ class Mount:
     def apply(self, host: Host) -> None:
         held = self._held(host)
         if host.mounts.mounted(self.path) is None:
+            # Also when the volume came with the machine, attached and formatted: then Volume had nothing to do.
+            _prepare_mount_point(host, self.path)
             host.volumes.repair(held)
             host.mounts.mount(held.device, self.path, fstype="ext4", options=OPTIONS)
             host.volumes.grow(held)

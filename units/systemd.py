@@ -1,5 +1,7 @@
 """Unit: a systemd unit that is installed, running, and running with the files it has now."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from units.files import File, digest
@@ -22,6 +24,7 @@ class Unit:
     name: str
     content: str | None = None
     reads: str = ""
+    mode: int = 0o644
 
     @property
     def key(self) -> str:
@@ -43,17 +46,20 @@ class Unit:
         return None
 
     def apply(self, host: Host) -> None:
+        stamp = f"{STARTED}/{self.name}"
         if self._file and self._file.check(host):
+            # First: whoever changed the file may have restarted the service with it, and a crash may come in between.
+            host.files.remove(stamp)
             self._file.apply(host)
-        if host.systemd.state(self.name).need_daemon_reload or self._started(host) != self.inputs:
+        stale = self._started(host) != self.inputs
+        if stale or host.systemd.state(self.name).need_daemon_reload:
             host.systemd.reload_daemon()
         running = host.systemd.state(self.name).active in ("active", "activating", "reloading")
-        if running and self._started(host) != self.inputs:
+        if running and stale:
             host.systemd.restart(self.name)
         else:
             host.systemd.start(self.name)
-        path, content = f"{STARTED}/{self.name}", f"{self.inputs}\n".encode()
-        host.files.write(path, content, mode=0o644, owner="root", group="root")
+        host.files.write(stamp, f"{self.inputs}\n".encode(), mode=0o644, owner="root", group="root")
 
     def describe(self) -> Description:
         lines = self._file.describe().lines if self._file else ("from the distribution",)
@@ -61,11 +67,25 @@ class Unit:
 
     @property
     def _file(self) -> File | None:
-        return None if self.content is None else File(f"{UNIT_DIRECTORY}/{self.name}", self.content, kind="unit")
+        path = f"{UNIT_DIRECTORY}/{self.name}"
+        return None if self.content is None else File(path, self.content, mode=self.mode, kind="unit")
 
     def _started(self, host: Host) -> str | None:
         state = host.files.read(f"{STARTED}/{self.name}")
-        return state.content.decode().strip() if state and state.content else None
+        return state.content.decode(errors="replace").strip() if state and state.content else None
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_@:/.,=+*<>~^|()\[\]-]+")
+
+
+def unit_arguments(arguments: Iterable[str]) -> list[str]:
+    """Arguments as they stand in ExecStart: systemd must neither split nor expand them (systemd.service(5))."""
+    return [argument if _PLAIN.fullmatch(argument) else _quoted(argument) for argument in arguments]
+
+
+def _quoted(argument: str) -> str:
+    escaped = argument.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"'
 
 
 def reads(*files: File) -> str:

@@ -14,6 +14,7 @@ from units.names import is_address, node_name
 from units.pods import HostPath, Probe, StaticPod
 from units.render import yaml_text
 from units.resource import Resource
+from units.services.base import authority_file
 from units.services.etcd import member_of
 from units.systemd import reads
 
@@ -46,7 +47,9 @@ def apiserver(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
     authentication = File(f"{CONFIG}/authentication.yaml", yaml_text(authentication_config(manifest)), mode=0o600)
     yield audit
     yield authentication
-    # authentication.yaml, the serving pair and the client CA reload by themselves (etcd-pki.md 3.4).
+    # Read only at the start: etcd's CA, and kubernetes' as --kubelet-certificate-authority. authentication.yaml, the
+    # serving pair, --client-ca-file and the front-proxy CA reload by themselves (etcd-pki.md 3.4).
+    authorities = (authority_file(manifest, "etcd-clients"), authority_file(manifest, "kubernetes"))
     yield StaticPod(
         name="kube-apiserver",
         image=f"registry.k8s.io/kube-apiserver:v{manifest.kubernetes_version}",
@@ -57,7 +60,10 @@ def apiserver(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
         liveness=Probe("/livez?exclude=etcd", manifest.api.port, host=facts.private_ip),
         readiness=Probe("/readyz", manifest.api.port, host=facts.private_ip),
         startup=Probe("/livez", manifest.api.port, host=facts.private_ip),
-        reads=reads(audit, public, *_restart_authorities(manifest)),
+        reads=reads(audit, public, *authorities),
+        # The image's binary has cap_net_bind_service=+ep: without it in the bounding set exec fails with EPERM
+        # (measured), and a port below 1024 needs it anyway.
+        capabilities=("NET_BIND_SERVICE",),
         mounts=(
             HostPath(paths.AUTHORITIES),
             HostPath(f"{paths.PKI}/apiserver"),
@@ -97,14 +103,6 @@ def _certificates(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
             bundle=manifest.trust.authority(request.authority).bundle,
             jitter_key=facts.instance_id,
         )
-
-
-def _restart_authorities(manifest: Manifest) -> tuple[File, ...]:
-    """Bundles that kube-apiserver reads only at its start; the client CA and the front-proxy CA reload."""
-    return tuple(
-        File(paths.authority_bundle(name), manifest.trust.authority(name).bundle)
-        for name in ("etcd-clients",)  # and kubernetes, for kubelets: a renewed bundle restarts through its own digest
-    )
 
 
 def arguments(manifest: Manifest, facts: NodeFacts) -> dict[str, str]:

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from units import paths
 from units.content import InstalledAsset
 from units.facts import NodeFacts
-from units.files import Directory, File, HostsBlock
+from units.files import Directory, File
+from units.hosts import HostsBlock
 from units.kernel import KernelModule, Sysctl
 from units.manifest import AuthorityName, Manifest
 from units.resource import Resource
+from units.soundness import AUTHORITIES
 
 MODULES = ("overlay", "br_netfilter")
 
@@ -32,15 +34,11 @@ TUNING = {
     "vm.max_map_count": "1048576",
 }
 
-_NODE: tuple[AuthorityName, ...] = ("kubernetes",)
-_CONTROL_PLANE: tuple[AuthorityName, ...] = ("kubernetes", "front-proxy", "etcd-clients", "etcd-peers")
-
 
 def base(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
     yield from _kernel()
     yield from _directories()
-    names = _CONTROL_PLANE if manifest.group.role == "control-plane" else _NODE
-    for name in names:
+    for name in AUTHORITIES[manifest.group.role]:
         yield authority_file(manifest, name)
     yield _hosts(manifest, facts)
     for asset in manifest.assets:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pki.chain import load_authorities
 from pki.request import CertificateRequest
 from units import paths
 from units.credentials import Certificate, SecretFile, kubeconfig
@@ -27,7 +28,7 @@ def controller_manager(manifest: Manifest, facts: NodeFacts) -> Iterator[Resourc
     yield Directory(f"{paths.PKI}/{NAME}", mode=0o700)
     yield Directory(f"{paths.SECRETS}/kubernetes-ca", mode=0o700)
     bundle = manifest.trust.authority("kubernetes").bundle
-    signing = first_certificate(bundle)
+    signing = load_authorities(bundle.encode())[0].pem.decode()
     yield File(AUTHORITY_CERTIFICATE, signing)
     yield SecretFile(AUTHORITY_SECRET, authority_secret("kubernetes"), signing)
     for name, profile in (("client", NAME), ("server", f"{NAME}-server")):
@@ -64,11 +65,6 @@ def controller_manager(manifest: Manifest, facts: NodeFacts) -> Iterator[Resourc
             HostPath(f"{paths.SECRETS}/service-account"),
         ),
     )
-
-
-def first_certificate(bundle: str) -> str:
-    end = "-----END CERTIFICATE-----\n"
-    return bundle[: bundle.index(end) + len(end)]
 
 
 def arguments(manifest: Manifest) -> dict[str, str]:

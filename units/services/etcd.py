@@ -14,8 +14,9 @@ from units.manifest import EtcdCluster, EtcdMember, Manifest
 from units.membership import EtcdBootstrap, EtcdEstablished
 from units.render import flags, template_text
 from units.resource import Resource
+from units.services.base import authority_file
 from units.storage import Mount, Volume
-from units.systemd import Unit
+from units.systemd import Unit, reads, unit_arguments
 
 UID = 2379
 FEATURE_GATES_SINCE = (3, 6)  # before: --experimental-* flags, which 3.7 refuses to start with
@@ -25,6 +26,12 @@ def etcd(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
     yield User("etcd", uid=UID, home=paths.ETCD)
     yield Directory(paths.ETCD)
     yield Directory(f"{paths.PKI}/etcd")
+    yield Certificate(
+        path=paths.pem("etcd", "healthcheck-client"),
+        request=CertificateRequest(profile="etcd-healthcheck-client"),
+        bundle=manifest.trust.authority("etcd-clients").bundle,
+        jitter_key=facts.instance_id,
+    )
     for cluster in manifest.etcd:
         member = member_of(manifest, facts, cluster)
         yield from _member(manifest, facts, cluster, member)
@@ -70,12 +77,6 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
             owner="etcd",
             group="etcd",
         )
-    yield Certificate(
-        path=paths.pem("etcd", "healthcheck-client"),
-        request=CertificateRequest(profile="etcd-healthcheck-client"),
-        bundle=manifest.trust.authority("etcd-clients").bundle,
-        jitter_key=facts.instance_id,
-    )
     environment = f"{paths.RUN}/etcd-{name}.env"
     token = f"{manifest.cluster.name}-{name}-{manifest.cluster.uid}-g1"
     yield EtcdBootstrap(claim, mount, environment, token, facts.instance_id)
@@ -86,16 +87,21 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
             etcd=name,
             mount=mount,
             environment=environment,
-            flags=flags(arguments(manifest, facts, cluster, member, token)),
+            arguments=unit_arguments(flags(arguments(manifest, facts, cluster, member, token))),
         ),
+        # Certificates are read at every handshake, the authorities only at the start (etcd-pki.md 3.4).
+        reads=reads(authority_file(manifest, "etcd-clients"), authority_file(manifest, "etcd-peers")),
     )
-    yield EtcdEstablished(claim, mount, f"http://127.0.0.1:{cluster.metrics_port}/readyz")
+    yield EtcdEstablished(claim, mount, environment, f"http://127.0.0.1:{cluster.metrics_port}/readyz")
 
 
 def arguments(
     manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: EtcdMember, token: str
 ) -> dict[str, str]:
-    """Flags, not ETCD_* variables: CIS checks read the command line (etcd-pki.md 4.5)."""
+    """Flags, not ETCD_* variables: CIS checks read the command line (etcd-pki.md 4.5).
+
+    One more stands in the unit: --initial-cluster-state, which EtcdBootstrap decides.
+    """
 
     def peer_url(name: str) -> str:
         return f"https://{cluster.member_dns_name(name, manifest.cluster.name)}:{cluster.peer_port}"
@@ -112,8 +118,6 @@ def arguments(
         "initial-advertise-peer-urls": peer_url(member.name),
         "initial-cluster": ",".join(f"{m.name}={peer_url(m.name)}" for m in cluster.members),
         "initial-cluster-token": token,
-        # Decided by EtcdBootstrap at every start; systemd puts it into the command line.
-        "initial-cluster-state": "${ETCD_CLUSTER_STATE}",
         "listen-metrics-urls": f"http://127.0.0.1:{cluster.metrics_port}",
         "cert-file": server,
         "key-file": server,

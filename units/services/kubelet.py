@@ -13,7 +13,7 @@ from units.names import node_name, url_host
 from units.render import flags, template_text, yaml_text
 from units.resource import Resource
 from units.services.apiserver import CIPHERS
-from units.systemd import Unit, reads
+from units.systemd import Unit, reads, unit_arguments
 
 CONFIG = f"{paths.KUBELET}/config.yaml"
 BINARY = "/usr/local/bin/kubelet"
@@ -59,8 +59,9 @@ def kubelet(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
     binary = "".join(asset.sha256 for asset in manifest.assets if asset.path == BINARY)
     yield Unit(
         "kubelet.service",
-        template_text("kubelet.service", binary=BINARY, flags=flags(arguments(manifest, facts))),
+        template_text("kubelet.service", binary=BINARY, arguments=unit_arguments(flags(arguments(manifest, facts)))),
         reads=reads(*restarting, File(BINARY, binary)),
+        mode=0o600,  # CIS 4.1.1
     )
 
 
@@ -159,7 +160,14 @@ def configuration(manifest: Manifest, facts: NodeFacts) -> dict[str, Any]:
         "tlsMinVersion": "VersionTLS12",
         "tlsPrivateKeyFile": server,
     }
-    return {**wanted, **manifest.group.kubelet}
+    return {
+        field: _laid_over(wanted.get(field), value) for field, value in {**wanted, **manifest.group.kubelet}.items()
+    }
+
+
+def _laid_over(ours: Any, theirs: Any) -> Any:
+    """Maps are merged: one signal in evictionHard must not drop the others."""
+    return {**ours, **theirs} if isinstance(ours, dict) and isinstance(theirs, dict) else theirs
 
 
 def _taint(taint: Taint) -> dict[str, str]:
@@ -175,5 +183,5 @@ def reserved(facts: NodeFacts) -> dict[str, str]:
         slice_bytes = min(rest, size * gibibyte)
         memory += slice_bytes * share
         rest -= slice_bytes
-    cpu = 60 + 10 * max(0, min(facts.cpus, 2) - 1) + 5 * max(0, min(facts.cpus, 4) - 2)
-    return {"cpu": f"{cpu}m", "memory": f"{int(memory / 1024**2)}Mi"}
+    cpu = 60 + 10 * max(0, min(facts.cpus, 2) - 1) + 5 * max(0, min(facts.cpus, 4) - 2) + 2.5 * max(0, facts.cpus - 4)
+    return {"cpu": f"{int(cpu)}m", "memory": f"{int(memory / 1024**2)}Mi"}

@@ -1,0 +1,89 @@
+"""The record in S3 that grants `--initial-cluster-state=new` once in a cluster's life, and says who took part.
+
+Why it matters, measured in etcd-pki.md 2.3: with `new`, members that lost their disks silently form a fresh, empty
+cluster; with `existing` they fail closed. So the first start is decided by data, never by an empty directory.
+"""
+
+import json
+from collections.abc import Collection
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from units.errors import Refused
+
+InitialState = Literal["new", "existing"]
+
+
+class BootstrapRecord(BaseModel):
+    """`etcd/NAME/cluster.json`: changed only by compare-and-swap.
+
+    `established` is written by the first member that is ready, and never taken back. API servers start only after it,
+    so before it there is nothing to lose.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state: Literal["bootstrapping", "established"]
+    generation: int
+    token: str
+    volumes: dict[str, str]  # member -> volume id
+    started: tuple[str, ...] = ()  # members that have been ready once: from then on an empty volume is a lost one
+    created_by: str  # instance id
+
+    def encode(self) -> bytes:
+        return (json.dumps(self.model_dump(), indent=1, sort_keys=True) + "\n").encode()
+
+    def with_volume(self, member: str, volume_id: str) -> "BootstrapRecord":
+        return self.model_copy(update={"volumes": {**self.volumes, member: volume_id}})
+
+    def with_started(self, member: str) -> "BootstrapRecord":
+        """A member is ready: the cluster is established, and this member's data counts."""
+        return self.model_copy(
+            update={"state": "established", "started": tuple(sorted({*self.started, member}))},
+        )
+
+
+def record_key(etcd: str) -> str:
+    return f"etcd/{etcd}/cluster.json"
+
+
+def decode_record(content: bytes, key: str) -> BootstrapRecord:
+    try:
+        return BootstrapRecord.model_validate_json(content)
+    except ValidationError as error:
+        raise Refused(
+            "etcd-record-unreadable",
+            f"{key} is not a bootstrap record: {error.error_count()} errors",
+            remedy="restore the previous version of that object (the bucket is versioned); never delete it: "
+            "without it a lost volume looks like a new cluster",
+        ) from error
+
+
+def initial_state(
+    record: BootstrapRecord, *, etcd: str, member: str, members: Collection[str], volume_id: str
+) -> InitialState:
+    """How a member whose volume holds no data may start.
+
+    `new` while the cluster forms. Once it is established, a member that was never ready joins with `existing`: two of
+    three form the quorum before the third machine has booted (measured on etcd 3.4.23 and 3.5.16: it gets the log from
+    the leader). Refused for a volume whose data is gone.
+    """
+    known = record.volumes.get(member, volume_id)
+    lost = record.state == "established" and (known != volume_id or member in record.started or len(members) == 1)
+    if lost:
+        raise Refused(
+            "etcd-volume-lost",
+            f"the etcd cluster {etcd!r} is established, but {volume_id} of member {member!r} holds no data"
+            + ("" if known == volume_id else f"; its data is on {known}"),
+            remedy="this is a lost volume, not a new cluster: attach the right volume, or restore a backup "
+            f"(`coordinator etcd restore`); the record is {record_key(etcd)}",
+        )
+    if known != volume_id:
+        raise Refused(
+            "etcd-volume-changed",
+            f"the etcd cluster {etcd!r} is forming with {known} as member {member!r}, but {volume_id} is attached",
+            remedy=f"attach {known}; if it is gone for good, nothing was stored yet: stop etcd on every member, "
+            f"empty their volumes, and only then delete {record_key(etcd)}",
+        )
+    return "new" if record.state == "bootstrapping" else "existing"
