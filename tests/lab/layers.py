@@ -91,7 +91,7 @@ def _run_script(layer: Layer, image: Path) -> None:
 
 def _note_use(path: Path) -> None:
     """In the access time: copy-on-write files hold the modification time and refuse an image that has another."""
-    os.utime(path, (time.time(), path.stat().st_mtime))
+    os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
 def _prune(layer: Layer) -> None:
