@@ -1,5 +1,9 @@
 """What systemd and a person at `systemctl status` hear from a running agent (sd_notify)."""
 
+import logging
+
+logger = logging.getLogger(__name__)
+
 _MOST_CHARACTERS = 200
 
 
@@ -23,10 +27,14 @@ class Notifier:
 
 def _one_line(text: str) -> str:
     """A line break would start another field: a message from outside must not say READY=1."""
-    return " ".join(text.split())[:_MOST_CHARACTERS]
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[: 5 * _MOST_CHARACTERS])
+    return " ".join(shown.split())[:_MOST_CHARACTERS]
 
 
 def _notify(message: str) -> None:
     from systemd import daemon
 
-    daemon.notify(message)
+    try:
+        daemon.notify(message)
+    except OSError as error:  # the socket of a service manager that is gone: nothing a boot should fail for
+        logger.debug("sd_notify: %s", error)
