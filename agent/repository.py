@@ -208,8 +208,7 @@ class Repository:
                 if not isinstance(error, DownloadHTTPError):
                     self._require_root(trusted.root.version)  # a hidden root explains whatever went wrong after it
                 raise
-            require_pin(self._settings, bootstrap=bootstrap, cached=self._state.cached_root)
-            return self._accept(updater, trusted, at)
+            return self._accept(updater, trusted, bootstrap, at)
         except ExpiredMetadataError as error:
             raise _Expired(str(error)) from error
         except DownloadHTTPError as error:
@@ -217,7 +216,7 @@ class Repository:
         except (RepositoryError, DownloadError) as error:
             raise attacks.name_attack(type(error).__name__, str(error), fetcher.seen) from error
 
-    def _accept(self, updater: "Updater", trusted: Any, at: datetime) -> _Found:
+    def _accept(self, updater: "Updater", trusted: Any, bootstrap: bytes, at: datetime) -> _Found:
         roles = {"root": trusted.root, "timestamp": trusted.timestamp, "snapshot": trusted.snapshot}
         roles["targets"] = trusted.targets
         found = Floors(
@@ -229,6 +228,7 @@ class Repository:
         known = self._state.floors()
         try:
             self._require_root(found.versions.root)
+            require_pin(self._settings, bootstrap=bootstrap, cached=self._state.cached_root)
             require_floors(found, known, targets_version=self._settings.targets_version)
         except Refused:
             self._state.forget_refused()

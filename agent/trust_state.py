@@ -18,17 +18,20 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
 from agent.durable import read_bounded, sync_directory, sync_file, write_durably
+from agent.linux.atomic import is_temporary
 from agent.trust import Floors, TrustRecord, Verified
 from agent.waits import Waits
 from units.errors import Retryable
 
 LOCK_LIMIT = 120.0  # seconds: another refresh is bounded to about a minute
+TIME_STEP = timedelta(hours=1)
 _MAX_RELEASE = 2_000_000
 _MAX_RECORD = 64 * 1024
 
@@ -59,8 +62,9 @@ class TrustState:
 
     def prepare(self) -> None:
         self.metadata.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for stray in self.metadata.glob("tmp*"):  # python-tuf's, from before a power cut
-            stray.unlink()
+        strays = [*self.metadata.glob("tmp*"), *filter(_is_stray, self._directory.iterdir())]
+        for stray in strays:  # python-tuf's and our own, from before a power cut
+            stray.unlink(missing_ok=True)
 
     def wipe_cache(self) -> None:
         """A cache that python-tuf cannot even open: a directory in place of a file, wrong permissions."""
@@ -107,15 +111,34 @@ class TrustState:
         sync_directory(self.metadata / "root_history")
         sync_directory(self.metadata)
         for copy in "ab":
-            write_durably(self._directory / f"floors.{copy}.json", _encode(floors))
-        write_durably(self._directory / "release.json", release)
-        write_durably(self._directory / "verified.json", _encode(verified))
+            self._write(f"floors.{copy}.json", _encode(self._unless_only_the_time_passed(floors)))
+        self._write("release.json", release)
+        self._write("verified.json", _encode(verified))
+
+    def _unless_only_the_time_passed(self, floors: Floors) -> Floors:
+        """Within the hour: a boot that finds nothing new then writes nothing, and waits for no disk."""
+        known = self.floors()
+        if known is None or floors.last_known_time - known.last_known_time >= TIME_STEP:
+            return floors
+        same = known == floors.model_copy(update={"last_known_time": known.last_known_time})
+        return known if same else floors
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self._directory / name
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == content:
+                return
+        write_durably(path, content)
 
     def _read(self, name: str, kind: type[Record]) -> Record | None:
         with contextlib.suppress(OSError, ValidationError):
             data = read_bounded(self._directory / name, limit=_MAX_RECORD)
             return None if data is None else kind.model_validate_json(data)
         return None
+
+
+def _is_stray(path: Path) -> bool:
+    return is_temporary(path.name)
 
 
 def _encode(record: TrustRecord) -> bytes:

@@ -188,3 +188,14 @@ def test_every_error_of_a_refresh_is_one_of_ours(bench) -> None:
     with pytest.raises(BootwrightError) as caught:
         bench.node().refresh()
     assert caught.value.code == "s3-unreachable"
+
+
+def test_a_boot_that_finds_nothing_new_writes_nothing_of_its_own(bench, booted) -> None:
+    before = {path: path.stat().st_ino for path in bench.state.glob("*.json")}
+    bench.age(minutes=10)
+    bench.node().refresh()
+    assert {path: path.stat().st_ino for path in bench.state.glob("*.json")} == before
+    bench.age(hours=1)
+    bench.node().refresh()
+    changed = {path.name for path, inode in before.items() if path.stat().st_ino != inode}
+    assert changed == {"floors.a.json", "floors.b.json"}
