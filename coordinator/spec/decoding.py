@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from coordinator.spec.cluster import ClusterSpec
-from coordinator.spec.explaining import explain
+from coordinator.spec.explaining import explain, is_about_a_key
 from coordinator.spec.problems import Path, SpecProblem
 from coordinator.spec.schema import example_at, needs
 from coordinator.spec.yaml_tree import Fields, plain_value
@@ -36,9 +36,7 @@ def decode(root: Fields, already_wrong: Collection[Path] = ()) -> Decoded:
         try:
             spec = ClusterSpec.model_validate_json(json.dumps(data), by_alias=True, by_name=False)
         except ValidationError as error:
-            wrong = [
-                (_path(details["loc"]), details) for details in error.errors(include_url=False) if _is_real(details)
-            ]
+            wrong = [(_path(details), details) for details in error.errors(include_url=False) if _is_real(details)]
         else:
             return Decoded(spec, tuple(problems.values()), frozenset(replaced))
         before = frozenset(replaced)
@@ -61,9 +59,8 @@ def overlaps(path: Path, others: Collection[Path]) -> bool:
     return any(path[: len(other)] == other or other[: len(path)] == path for other in others)
 
 
-def _path(location: tuple[int | str, ...]) -> Path:
-    # pydantic marks an error of a mapping's key, rather than its value, with a last step of its own.
-    return location[:-1] if location[-1:] == ("[key]",) else location
+def _path(details: ErrorDetails) -> Path:
+    return details["loc"][:-1] if is_about_a_key(details) else details["loc"]
 
 
 def _is_real(details: ErrorDetails) -> bool:

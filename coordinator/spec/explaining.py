@@ -50,7 +50,7 @@ def explain(details: ErrorDetails, path: Path, root: Fields) -> SpecProblem:
 
 
 def is_about_a_key(details: ErrorDetails) -> bool:
-    """Whether a mapping's key is wrong rather than its value: pydantic then adds a last step `[key]` to the location."""
+    """Whether a mapping's key is wrong rather than its value: pydantic then adds a last step, `[key]`."""
     *_, before, last = (None, None, *details["loc"])
     return last == "[key]" and details["type"] != "extra_forbidden" and details["input"] == before
 
