@@ -13,6 +13,7 @@ _INDEX_LIMIT = 4 * 1024 * 1024
 # The second label keeps kubelet's garbage collection away; the first one is what the CRI plugin sets on a pull.
 _LABELS = ("io.cri-containerd.image=managed", "io.cri-containerd.pinned=pinned")
 _PINNED = 'labels."io.cri-containerd.pinned"==pinned'
+_UNREACHABLE = ("failed to dial", "error while dialing", "connection refused")
 _REFERENCE_KEYS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
@@ -25,7 +26,7 @@ class ContainerdImages:
 
     def __init__(self, run: Run = run, *, address: str = "/run/containerd/containerd.sock") -> None:
         self._run = run
-        self._ctr = ("ctr", "--address", address, "--namespace", "k8s.io", "images")
+        self._ctr = ("ctr", "--address", address, "--connect-timeout", "3s", "--namespace", "k8s.io", "images")
         self._address = address
         self._pinned: frozenset[str] | None = None
 
@@ -54,7 +55,7 @@ class ContainerdImages:
         if ended.exit_code == 0:
             return ended.text
         said = ended.complaint()
-        if "connection refused" in said or "failed to dial" in said or "connect: no such file" in said:
+        if any(sign in said for sign in _UNREACHABLE):
             raise Retryable(
                 "containerd-unreachable",
                 f"containerd does not answer on {self._address}: {said}",
