@@ -88,8 +88,8 @@ class LinuxMounts:
             _make_immutable(directory, path)
 
     def _top(self, path: str, process: str) -> MountEntry | None:
-        wanted = os.path.normpath(path)
-        entries = [entry for entry in self._entries(process) if entry.path == wanted]
+        real = str(Path(path).resolve())  # the kernel lists where a symlinked path leads
+        entries = [entry for entry in self._entries(process) if entry.path == real]
         return entries[-1] if entries else None
 
     def _entries(self, process: str) -> tuple[MountEntry, ...]:

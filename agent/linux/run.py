@@ -37,8 +37,8 @@ class Completed:
         return self.stdout.decode(errors="replace")
 
     def complaint(self, lines: int = 5) -> str:
-        """The last lines of stderr (of stdout if stderr is empty), joined into one."""
-        return last_lines(self.stderr or self.stdout, lines)
+        """The last lines of what it printed, joined into one; stderr last. e2fsck gives its reasons on stdout."""
+        return last_lines(self.stdout[-STDERR_LIMIT:] + b"\n" + self.stderr, lines)
 
 
 class Run(Protocol):

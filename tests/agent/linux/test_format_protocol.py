@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.linux.clock import LinuxClock
 from agent.linux.device import sample_places
+from agent.linux.disks import Disks
+from agent.linux.mounts import LinuxMounts
 from tests.agent.linux.loops import MIB, VOLUME, LoopDisk, sh
+from tests.agent.linux.recorded import RunDouble
 from units.errors import Fatal, Refused, Retryable
 from units.evidence import DeviceEvidence
 from units.volumes import Format, MountExisting, RecordFormatted, Refuse, ResumeFormat, decide, volume_uuid
@@ -213,6 +217,52 @@ def test_fsck_repairs_what_is_safe_and_refuses_the_rest(make_disk: MakeDisk) -> 
     with pytest.raises(Refused, match=r"e2fsck -p .* ended with [4-9]") as refused:
         disk.disks.fsck(disk.device)
     assert refused.value.code == "fsck-needs-a-person"
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "refused"),
+    [
+        (0, False),
+        (1, False),
+        (2, False),
+        (3, False),
+        (4, True),
+        (5, True),
+        (8, True),
+        (12, True),
+        (32, True),
+        (-9, True),
+    ],
+)
+def test_every_exit_code_of_e2fsck_is_known(exit_code: int, refused: bool, caplog: pytest.LogCaptureFixture) -> None:
+    tool = RunDouble(lambda _arguments: (exit_code, "etcd-main: recovering journal\n", ""))
+    disks = Disks(LinuxClock(), LinuxMounts(), tool)
+    if refused:
+        with pytest.raises(Refused, match="recovering journal"):
+            disks.fsck("/dev/nvme1n1")
+    else:
+        disks.fsck("/dev/nvme1n1")
+        assert ("recovering journal" in caplog.text) == (exit_code != 0)
+    assert tool.asked == [("e2fsck", "-p", "/dev/nvme1n1")]
+
+
+def test_a_mounted_file_system_is_not_checked(make_disk: MakeDisk, tmp_path: Path) -> None:
+    disk = make_disk(64 * MIB)
+    disk.disks.make_ext4(VOLUME, disk.device, UUID, "etcd-main")
+    sh("mount", disk.device, str(tmp_path))
+    with pytest.raises(Refused, match="is mounted"):
+        disk.disks.fsck(disk.device)
+    sh("umount", disk.device)
+
+
+def test_mkfs_that_fails_says_why_and_an_unproven_one_is_not_believed(make_disk: MakeDisk) -> None:
+    small = make_disk(16 * 1024)
+    with pytest.raises(Fatal, match=r"mkfs\.ext4 .* ended with 1"):
+        small.disks.make_ext4(VOLUME, small.device, UUID, "etcd-main")
+    disk = make_disk(64 * MIB)
+    liar = Disks(LinuxClock(), LinuxMounts(), RunDouble(lambda _arguments: ""), sys=disk.sys)
+    with pytest.raises(Fatal, match=r"after mkfs\.ext4"):
+        liar.make_ext4(VOLUME, disk.device, UUID, "etcd-main")
 
 
 def test_growing_works_while_mounted(make_disk: MakeDisk, tmp_path: Path) -> None:

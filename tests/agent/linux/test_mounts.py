@@ -60,6 +60,11 @@ def test_a_device_is_found_by_its_number(recorded: LinuxMounts) -> None:
     assert recorded.device_mounted_at("259:9") is None
 
 
+def test_a_place_behind_a_symlink_is_found(recorded: LinuxMounts, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/var/lib/etcd")
+    assert recorded.mounted(f"{tmp_path}/link/main") == recorded.mounted("/var/lib/etcd/main")
+
+
 def test_this_machines_own_mounts_are_understood() -> None:
     root = LinuxMounts().mounted("/")
     assert root is not None

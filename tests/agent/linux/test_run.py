@@ -18,7 +18,7 @@ def python(code: str) -> list[str]:
 
 def test_output_and_exit_code_come_back_whole() -> None:
     completed = run(["sh", "-c", "echo out; echo complaint >&2; exit 3"], timeout=10, allowed=(0, 3))
-    assert (completed.text, completed.exit_code, completed.complaint()) == ("out\n", 3, "complaint")
+    assert (completed.text, completed.exit_code, completed.complaint()) == ("out\n", 3, "out | complaint")
 
 
 def test_an_exit_code_that_is_not_allowed_is_fatal_with_the_last_lines() -> None:
