@@ -8,7 +8,7 @@ import typer
 from coordinator.commands import assets, history, init, publish, refresh, spec, status, userdata
 from coordinator.console import show_error
 from pki.errors import PkiError
-from units.errors import BootwrightError, Fatal
+from units.errors import BootwrightError, Fatal, Invalid
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 DEBUG_VARIABLE = "BOOTWRIGHT_DEBUG"
@@ -56,26 +56,28 @@ def run(arguments: list[str]) -> int:
     try:
         result = app(args=arguments, prog_name="coordinator", standalone_mode=False)
     except BootwrightError as error:
-        show_error(error)
-        return error.exit_code
+        return _failed(error)
     except PkiError as error:
-        show_error(Fatal(error.code, error.message, remedy=error.remedy))
-        return Fatal.exit_code
+        return _failed(Fatal(error.code, error.message, remedy=error.remedy))
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("\ninterrupted; run the command again, it goes on where it was\n")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader (`| head`) has seen enough. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        result = 0
     except typer.TyperException as error:
-        return _show_usage(error)
+        return _failed(Invalid("usage", error.format_message(), remedy="add --help to see what is allowed"))
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        show_error(_defect(error))
-        return Fatal.exit_code
+        return _failed(_defect(error))
     return result if isinstance(result, int) else 0
+
+
+def _failed(error: BootwrightError) -> int:
+    show_error(error)
+    return error.exit_code
 
 
 def _defect(error: Exception) -> Fatal:

@@ -2,7 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from units.errors import BootwrightError, Invalid
@@ -76,3 +78,19 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: 
     for row in rows:
         table.add_row(*(plain(cell) for cell in row))
     output().print(table)
+
+
+@contextmanager
+def upload_progress() -> Iterator[Callable[[Path, int], Callable[[int], None]]]:
+    """A bar per file, with speed and time left; without a terminal, nothing."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = notes()
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+
+        def watch(path: Path, size: int) -> Callable[[int], None]:
+            task = progress.add_task(printable(path.name), total=size)
+            return lambda written: progress.advance(task, written)
+
+        yield watch

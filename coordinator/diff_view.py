@@ -1,4 +1,4 @@
-"""The change of a publish as a person reads it: groups, then files, then lines; what is the same in many groups, once."""
+"""The change of a publish as a person reads it: groups, files, lines; what is the same in many groups, once."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""`coordinator status`: what the nodes say of themselves. Everything in it was written by nodes: it is only displayed."""
+"""`coordinator status`: what the nodes say of themselves. Nodes wrote all of it: it is only displayed."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
