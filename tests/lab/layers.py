@@ -70,7 +70,9 @@ def build_once(layer: Layer) -> None:
 
 
 def _start_from(parent: Path | None, partial: Path) -> None:
-    partial.unlink(missing_ok=True)
+    # Whoever holds the layer's lock knows that nobody is working on these.
+    for unfinished in partial.parent.glob(f"{partial.name.rpartition('-')[0]}-*.partial"):
+        unfinished.unlink()
     if parent is not None:
         run(["cp", "--sparse=always", "--reflink=auto", str(parent), str(partial)])
         return
@@ -85,8 +87,10 @@ def _start_from(parent: Path | None, partial: Path) -> None:
 def _run_script(layer: Layer, image: Path) -> None:
     log = folder("logs") / f"{layer.name}.log"
     enter = ["bash", str(SCRIPTS / "enter.sh"), str(image), str(SCRIPTS / layer.script), str(log)]
-    isolate = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
-    run([*isolate, *enter], timeout=3600, env=layer.environment)
+    # Killed with this process, whose death would otherwise leave the script running on a file that nobody will want.
+    dying_with_us = ["setpriv", "--pdeathsig", "KILL"]
+    isolated = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+    run([*dying_with_us, *isolated, *enter], timeout=3600, env=layer.environment)
 
 
 def _note_use(path: Path) -> None:

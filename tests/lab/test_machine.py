@@ -1,5 +1,6 @@
 """The machine half of the lab: what a power cut takes, what a volume carries over, what the image holds."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -82,6 +83,14 @@ def said(machine: Machine, script: str) -> str:
     done = machine.exec(["sh", "-c", script])
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def _command_lines() -> str:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append(path.read_text())
+    return "\n".join(found)
 
 
 @pytest.mark.lab
@@ -296,6 +305,9 @@ def test_an_interrupted_layer_leaves_neither_an_image_nor_a_mount(
         time.sleep(0.02)
     os.kill(builder, signal.SIGKILL)
     os.waitpid(builder, 0)
+    while str(scripts) in _command_lines():
+        assert time.monotonic() < deadline, "the script runs on"
+        time.sleep(0.02)
     assert list((tmp_path / "layers").glob("*.img")) == []
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
     slow.write_text('echo whole > "$1/file"\n')

@@ -4,7 +4,8 @@
 set -euo pipefail
 image=$1 script=$2 log=$3
 
-root=$(mktemp -d /tmp/bootwright-layer.XXXXXX)
+root=$image.root
+mkdir -p "$root"
 trap 'umount --recursive "$root" 2> /dev/null || true; rmdir "$root" 2> /dev/null || true' EXIT
 
 # No barriers: until the image gets its final name, nobody minds if the power takes it.
