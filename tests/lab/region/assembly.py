@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from moto.ec2.models import ec2_backends
 from moto.kms.models import kms_backends
@@ -22,12 +22,14 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from tests.lab.region.answers import own_answers
 from tests.lab.region.balancer import Balancer
 from tests.lab.region.control import ControlServer
+from tests.lab.region.dhcp import DhcpServer
 from tests.lab.region.directory import Directory
 from tests.lab.region.ec2 import StrictEC2Backend
 from tests.lab.region.faults import Faults
 from tests.lab.region.fleet import Fleet
 from tests.lab.region.gateway import Gateway
 from tests.lab.region.imds import ImdsServer, Metadata
+from tests.lab.region.kms import check_key_enabled
 from tests.lab.region.machines import load_launch
 from tests.lab.region.operations import Operations
 from tests.lab.region.principals import Keyring
@@ -38,6 +40,13 @@ from tests.lab.region.wiring import Wiring
 
 LOG = logging.getLogger(__name__)
 WATCH_SECONDS = 0.5
+POLL_SECONDS = 0.05  # how soon a server notices that it is to end
+
+
+class Server(Protocol):
+    def serve_forever(self, poll_interval: float = 0.5) -> None: ...
+    def shutdown(self) -> None: ...
+    def server_close(self) -> None: ...
 
 
 class Region:
@@ -52,25 +61,30 @@ class Region:
         directory = Directory(self._backend)
         lifetime = timedelta(seconds=settings.credentials_seconds)
         metadata = Metadata(directory.at_address, keyring, faults, lifetime)
+        kms = kms_backends[ACCOUNT][settings.region]
         gateway = Gateway(
             moto=DomainDispatcherApplication(create_backend_app),
             keyring=keyring,
             policies=directory.statements,
             faults=faults,
-            answers=own_answers(self._backend, kms_backends[ACCOUNT][settings.region], keyring, directory),
+            answers=own_answers(self._backend, kms, keyring, directory),
+            check=functools.partial(check_key_enabled, kms),
             skew=lambda source: faults.imds(directory.instance_at(source)).skew,
         )
         operations = Operations(self._backend, directory, self._fleet, faults)
         self._api = _api_server(network, gateway)
         self._imds = ImdsServer((network.imds_host, network.imds_port), metadata)
         self._control = ControlServer(self._token, operations.table(stop))
+        self._servers: list[Server] = [self._api, self._imds, self._control]
+        if network.bridge:
+            self._servers.append(DhcpServer(network.bridge, network.cidr, network.api_host, directory.lease))
         self._balancer_port = network.balancer_port or _free_port(network.balancer_host)
         self._balancer = Balancer(run, network.balancer_host, self._balancer_port, directory.control_plane_addresses)
 
     def start(self) -> dict[str, Any]:
         """Serve, provision, watch. Returns all a client needs to know, secrets among it."""
-        for server in (self._api, self._imds, self._control):
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+        for server in self._servers:
+            threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
         network = self._settings.network
         endpoint = f"http://{network.api_host}:{self._api.server_address[1]}"
         environment = {
@@ -96,7 +110,7 @@ class Region:
 
     def end(self) -> None:
         self._timeline.end()
-        for server in (self._api, self._imds, self._control):
+        for server in self._servers:
             server.shutdown()
             server.server_close()
         self._balancer.end()

@@ -24,6 +24,8 @@ global
 defaults
     mode tcp
     log global
+    option redispatch
+    retries 3
     timeout connect 3s
     timeout client 350s
     timeout server 350s

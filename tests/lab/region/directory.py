@@ -7,6 +7,7 @@ from typing import Any
 
 from moto.iam.models import iam_backends
 
+from tests.lab.region.dhcp import Lease
 from tests.lab.region.ec2 import GONE, StrictEC2Backend
 from tests.lab.region.metadata import TIME, InstanceView
 from tests.lab.region.policy import Statement
@@ -25,6 +26,13 @@ class Directory:
         for instance in self._backend.all_instances():
             if instance.private_ip == address and instance.state not in GONE:
                 return self._view(instance)
+        return None
+
+    def lease(self, mac: str) -> Lease | None:
+        """The address of the living instance with this hardware address."""
+        for instance in self._backend.all_instances():
+            if instance.state not in GONE and instance.nics[0].mac_address == mac:
+                return Lease(str(instance.private_ip), instance.private_dns_name)
         return None
 
     def instance_at(self, address: str) -> str:

@@ -1,7 +1,7 @@
 """A machine double: keeps a diary of what the region did to it, and boots nothing.
 
-The diary is one JSON line per event in `diary.jsonl`. Files in its directory make it misbehave:
-`refuse-start`, and `busy-VOLUME` (the guest holds the disk open).
+The diary is one JSON line per event in `diary.jsonl`. It misbehaves when told to: a file `busy-VOLUME` in its directory
+means that the guest holds that disk open, and an instance type of REFUSED never starts.
 """
 
 import json
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.lab.region.machines import Completed, Instance
+
+REFUSED = "t3.nano"
 
 
 class MachineDouble:
@@ -25,8 +27,8 @@ class MachineDouble:
         return self._directory / "console.log"
 
     def start(self) -> None:
-        if (self._directory / "refuse-start").exists():
-            raise RuntimeError("machine double: told to refuse start")
+        if self._instance.instance_type == REFUSED:
+            raise RuntimeError(f"machine double: {REFUSED} does not start")
         self._power.touch()
         with self.console_path.open("a") as console:
             console.write(f"machine double {self._instance.id}: this is no kernel\n")

@@ -50,9 +50,10 @@ class StrictEC2Backend(EC2Backend):
     def run_instances(self, *args: Any, **kwargs: Any) -> Any:
         """The same ClientToken gives the same instances (botocore sends one, and retries with it)."""
         call = CURRENT_CALL.get()
-        token = call.form.get("ClientToken", "") if call and call.action == "RunInstances" else ""
+        form = call.form if call and call.action == "RunInstances" else {}
+        token = form.get("ClientToken", "")
         check_launch(kwargs, args[2] if len(args) > 2 else kwargs.get("user_data"))
-        complete_launch(kwargs)
+        complete_launch(kwargs, form)
         with self.wiring.gate:
             if token in self._tokens:
                 return self._tokens[token]
@@ -107,17 +108,8 @@ class StrictEC2Backend(EC2Backend):
             instances = self._known(instance_ids)
             _require(instances, ("running",), "rebooted")
             for instance in instances:
-                self._soon(f"reboot {instance.id}", self.restart_machine, instance, True)
+                self._soon(f"reboot {instance.id}", self._reboot, instance)
             return instances
-
-    def restart_machine(self, instance: Any, graceful: bool) -> None:
-        """Off and on again with the same disks and volumes; EC2 calls the instance running all the while."""
-        fleet = self.wiring.fleet
-        if graceful:
-            fleet.shutdown(instance.id)
-        else:
-            fleet.power_cut(instance.id, dark=True)
-        fleet.restart(instance.id)
 
     def notice_machines_that_died(self) -> None:
         """A guest that powered itself off: its instance stops, or terminates when launched so."""
@@ -192,6 +184,9 @@ class StrictEC2Backend(EC2Backend):
         with self.wiring.gate:
             if instance.state == "stopping":
                 _set_state(instance, "stopped", "Client.UserInitiatedShutdown")
+
+    def _reboot(self, instance: Any) -> None:
+        self.wiring.fleet.restart(instance.id, graceful=True)
 
     def _terminate(self, instance: Any, reason: str = "Client.UserInitiatedShutdown") -> InstanceState:
         previous = _copy_state(instance)

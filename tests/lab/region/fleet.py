@@ -48,20 +48,24 @@ class Fleet:
             machine.start()
             self._dark.discard(instance.id)
 
-    def restart(self, instance_id: str) -> None:
-        """Switch a known machine on again, with its disks as they are."""
+    def restart(self, instance_id: str, *, graceful: bool) -> None:
+        """Off and on again, with its disks as they are; until it is on again it counts as dark."""
         with self._lock(instance_id):
-            self._machine(instance_id).start()
+            machine = self._machine(instance_id)
+            self._dark.add(instance_id)
+            if graceful:
+                machine.shutdown(SHUTDOWN_SECONDS)
+            else:
+                machine.power_cut()
+            machine.start()
             self._dark.discard(instance_id)
 
-    def power_cut(self, instance_id: str, *, dark: bool = False) -> None:
-        """dark: the hardware is dead; EC2 goes on calling the instance running."""
+    def darken(self, instance_id: str) -> None:
+        """The hardware is dead: EC2 goes on calling the instance running, and its volumes held."""
         with self._lock(instance_id):
-            if dark:
-                self._dark.add(instance_id)
-            machine = self._machines.get(instance_id)
-            if machine:
-                machine.power_cut()
+            machine = self._machine(instance_id)
+            self._dark.add(instance_id)
+            machine.power_cut()
 
     def shutdown(self, instance_id: str) -> None:
         with self._lock(instance_id):
@@ -108,18 +112,20 @@ class Fleet:
     def scrap(self, instance_id: str) -> None:
         """Off for good: its disks go, its console (and a double's diary) stays readable."""
         with self._lock(instance_id):
-            self.power_cut(instance_id)
-            if self._machines.pop(instance_id, None) is None:
+            machine = self._machines.pop(instance_id, None)
+            if machine is None:
                 return
+            machine.power_cut()
             for entry in self._run.machine(instance_id).iterdir():
                 if entry.suffix not in KEPT and entry.is_file():
                     entry.unlink()
 
     def end(self) -> None:
         """Cut every machine's power."""
-        for instance_id in list(self._machines):
+        for instance_id, machine in list(self._machines.items()):
             try:
-                self.power_cut(instance_id)
+                with self._lock(instance_id):
+                    machine.power_cut()
             except MACHINE_ERRORS:
                 LOG.exception("could not switch off %s", instance_id)
 

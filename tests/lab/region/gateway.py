@@ -33,7 +33,8 @@ ALWAYS_ALLOWED = frozenset({("sts", "GetCallerIdentity")})  # AWS: no policy can
 class Gateway:
     """answers: calls the lab does itself because moto does them wrongly, by (service, action).
 
-    policies: role name -> its statements. skew: source address -> seconds its view of AWS's clock is off.
+    check: raises the Refusal of a call that moto would wrongly do. policies: role name -> its statements.
+    skew: source address -> seconds its view of AWS's clock is off.
     """
 
     moto: WsgiApplication
@@ -42,6 +43,7 @@ class Gateway:
     faults: Faults
     answers: Mapping[tuple[str, str], AnswerCall]
     skew: Callable[[str], float]
+    check: Callable[[Call], None]
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         service = "s3"
@@ -56,6 +58,7 @@ class Gateway:
             self._spoil(call, principal)
             self._authorize(call, principal)
             _check_checksum(call)
+            self.check(call)
             own = self.answers.get((call.service, call.action))
             if own:
                 answer = own(call, principal)

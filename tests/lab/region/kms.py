@@ -19,6 +19,33 @@ RAW_LIMIT = 4096
 CONTENT_TYPE = "application/x-amz-json-1.1"
 
 
+# Everything that uses key material; Sign and Verify are answered here anyway.
+CRYPTOGRAPHIC = frozenset(
+    {
+        "Encrypt",
+        "Decrypt",
+        "ReEncrypt",
+        "GenerateDataKey",
+        "GenerateDataKeyWithoutPlaintext",
+        "GenerateMac",
+        "VerifyMac",
+    }
+)
+KEY_ID_BYTES = 36  # moto begins a ciphertext with the id of its key
+
+
+def check_key_enabled(backend: Any, call: Call) -> None:
+    """Raises the Refusal for a call that would use a disabled key."""
+    if call.service != "kms" or call.action not in CRYPTOGRAPHIC:
+        return
+    name = str(call.document.get("KeyId", ""))
+    if not name:
+        name = _decoded(call, "CiphertextBlob")[:KEY_ID_BYTES].decode("ascii", "replace")
+    key = backend.keys.get(backend.any_id_to_key_id(name))
+    if key is not None and key.key_state != "Enabled":
+        raise Refusal("DisabledException", f"{key.arn} is {key.key_state}.")
+
+
 class Signing:
     """`sign` and `verify` over the keys of moto's KMS backend."""
 

@@ -27,7 +27,7 @@ def start(run_directory: Path, settings: RegionSettings) -> LabClient:
     run.path.mkdir(parents=True, exist_ok=True)
     if _answers(run):
         raise LabError(f"a lab is up in {run.path} already; end it first: python -m tests.lab down")
-    run.state.unlink(missing_ok=True)
+    end(run.path)  # what a region that was killed has left
     run.settings.write_text(settings.to_json())
     with (run.path / "region.out").open("ab") as output:
         child = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from moto.ec2.exceptions import EC2ClientError
@@ -29,14 +30,16 @@ def check_launch(parameters: dict[str, Any], user_data: Any) -> None:
             )
 
 
-def complete_launch(parameters: dict[str, Any]) -> None:
-    """IMDSv2 only, volumes that go with their instance, and always a root volume."""
+def complete_launch(parameters: dict[str, Any], form: Mapping[str, str]) -> None:
+    """IMDSv2 only, volumes that go with their instance, and always a root volume. form: the call as it came."""
     parameters["metadata_options"] = {"HttpTokens": "required"} | (parameters.get("metadata_options") or {})
     mappings = parameters.get("block_device_mappings")
     if not mappings:
         return
-    for mapping in mappings:
-        mapping.get("Ebs", {}).setdefault("DeleteOnTermination", True)
+    for number, mapping in enumerate(mappings, start=1):
+        # moto has filled in False by now; EC2's default for volumes of a launch is true.
+        if f"BlockDeviceMapping.{number}.Ebs.DeleteOnTermination" not in form:
+            mapping.get("Ebs", {})["DeleteOnTermination"] = True
     if ROOT_DEVICE not in {mapping["DeviceName"] for mapping in mappings}:
         root = {"DeviceName": ROOT_DEVICE, "Ebs": {"VolumeSize": 8, "DeleteOnTermination": True}}
         parameters["block_device_mappings"] = [root, *mappings]

@@ -57,13 +57,20 @@ class Operations:
 
     def power_cut(self, instance: str, *, stay_off: bool = False) -> None:
         """The page cache is lost. Without stay_off it boots again at once."""
+        self._require_running(instance)
         if stay_off:
-            self._fleet.power_cut(instance, dark=True)
+            self._fleet.darken(instance)
         else:
-            self._backend.restart_machine(self._backend.get_instance(instance), graceful=False)
+            self._fleet.restart(instance, graceful=False)
 
     def power_on(self, instance: str) -> None:
-        self._backend.restart_machine(self._backend.get_instance(instance), graceful=False)
+        self._require_running(instance)
+        self._fleet.restart(instance, graceful=False)
+
+    def _require_running(self, instance: str) -> None:
+        state = self._backend.get_instance(instance).state
+        if state != "running":
+            raise RuntimeError(f"{instance} is {state}; only a running instance has power (StartInstances)")
 
     def fault_api(self, **fields: Any) -> int:
         return self._faults.add(ApiFault(**fields))
