@@ -1,24 +1,25 @@
 """The signed repository as a node sees it: python-tuf's client, held to floors that only rise (trust.md 1.3 to 1.6).
 
-`tuf` is imported by a refresh only. The minute-by-minute poll compares bytes that were verified before.
+`tuf` is imported by a refresh only; agent.poll says whether one is worth it.
 """
 
 import errno
 import hashlib
 import json
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agent import attacks
 from agent.anchor import bootstrap_root, require_pin
 from agent.aws.s3 import Store
-from agent.aws.s3_errors import AccessDenied, NoSuchKey, TooLong
+from agent.aws.s3_errors import NoSuchKey, TooLong
 from agent.durable import read_bounded
+from agent.poll import MAX_TIMESTAMP, Poll, enrolment_of
 from agent.settings import Settings
 from agent.trust import Condition, Floors, Verified, VerifiedRelease, Versions, require_floors
-from agent.trust_state import TrustState
+from agent.trust_state import BAKED_ROOT, STATE, TrustState
 from agent.waits import Waits
 from units.errors import Fatal, Refused, Retryable
 
@@ -27,11 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Condition", "Repository", "VerifiedRelease"]
 
-STATE = Path("/var/lib/bootwright/trust")
-BAKED_ROOT = Path("/usr/share/bootwright/trust/root.json")
 GRACE = timedelta(days=30)  # DESIGN section 4: expiry never stops autoscaling at 3 am
 MAX_ROOT = 512_000
-MAX_TIMESTAMP = 16_384
 MAX_RELEASE = 1_000_000
 _DISK = {errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "read-only"}
 
@@ -72,7 +70,7 @@ class Repository:
         self._baked_root = baked_root
         self._waits = waits or Waits()
         self._base = f"{settings.prefix}tuf/"
-        self._enrolment = f"{settings.store} {settings.cluster} {settings.group}"
+        self._enrolment = enrolment_of(settings)
 
     def refresh(self, *, running: bool = False) -> VerifiedRelease:
         """The newest release document, verified; or, for a `running` node only, the one it has, as TrustStale.
@@ -89,31 +87,8 @@ class Repository:
             return self._without_disk(error, running=running)
 
     def changed_since(self) -> bool:
-        """Whether a refresh could find anything else than the last one did. Two small GETs; writes nothing.
-
-        Bytes equal to a timestamp that was verified, and has not expired, need no second verification.
-        """
-        known = self._state.verified()
-        if known is None or not self._still_good(known[0]):
-            return True
-        verified = known[0]
-        try:
-            self._store.get(self._metadata(f"{verified.versions.root + 1}.root.json"), max_bytes=0)
-        except (NoSuchKey, AccessDenied):
-            timestamp = self._store.get(self._metadata("timestamp.json"), max_bytes=MAX_TIMESTAMP).body or b""
-            return hashlib.sha256(timestamp).hexdigest() != verified.timestamp_sha256
-        except TooLong:
-            return True
-        return True
-
-    def _still_good(self, verified: Verified) -> bool:
-        return (
-            verified.fresh
-            and verified.enrolment == self._enrolment
-            and verified.versions.root >= self._settings.root_version
-            and verified.versions.targets >= self._settings.targets_version
-            and self._now() < verified.expires
-        )
+        """Whether a refresh could find anything else than the last one did: see agent.poll."""
+        return Poll(self._settings, self._store, self._state).changed_since(self._now())
 
     def kept(self, *, details: str = "") -> VerifiedRelease | None:
         """The last verified release, without asking anybody; None if there is none for this enrolment.
@@ -128,7 +103,7 @@ class Repository:
         return _released(verified, release, Condition.STALE if stale else Condition.FRESH, details)
 
     def _remembered(self, found: _Found, condition: Condition = Condition.FRESH, details: str = "") -> VerifiedRelease:
-        verified = found.verified.model_copy(update={"fresh": condition is Condition.FRESH})
+        verified = replace(found.verified, fresh=condition is Condition.FRESH)
         self._state.remember(found.floors, verified, found.release)
         return _released(verified, found.release, condition, details)
 
@@ -160,14 +135,7 @@ class Repository:
         ) from error
 
     def _now(self) -> datetime:
-        """Never before what is known to have passed: a clock set back must not make old signatures fresh again."""
-        floors = self._state.floors()
-        times = [self._clock.now()]
-        if floors is not None:
-            times.append(floors.last_known_time)
-        if self._baked_root.exists():
-            times.append(datetime.fromtimestamp(self._baked_root.stat().st_mtime, UTC))
-        return max(times)
+        return self._state.time_at_least(self._clock.now(), baked_root=self._baked_root)
 
     def _verify(self, at: datetime) -> _Found:
         try:
@@ -285,7 +253,7 @@ class Repository:
 
 
 def _released(verified: Verified, release: bytes, condition: Condition, details: str) -> VerifiedRelease:
-    return VerifiedRelease(release, verified.versions.model_dump(), verified.expires, condition, details)
+    return VerifiedRelease(release, asdict(verified.versions), verified.expires, condition, details)
 
 
 def _keys_of(root: Any, *roles: str) -> str:

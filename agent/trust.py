@@ -1,29 +1,29 @@
 """The values of trust: how far a repository was seen to have come, and a release that was verified against it. Pure."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any, TypeVar
 
 from agent import attacks
 
+Kind = TypeVar("Kind")
 
-class TrustRecord(BaseModel):
-    """Base of what is kept on disk between boots."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+# Dataclasses and json, not pydantic: a no-change poll reads these records, and would pay 50 ms for the import.
 
 
-class Versions(TrustRecord):
-    root: int = Field(ge=0)
-    timestamp: int = Field(ge=0)
-    snapshot: int = Field(ge=0)
-    targets: int = Field(ge=0)
+@dataclass(frozen=True, slots=True)
+class Versions:
+    root: int
+    timestamp: int
+    snapshot: int
+    targets: int
 
 
-class Floors(TrustRecord):
+@dataclass(frozen=True, slots=True)
+class Floors:
     """Versions that must never be seen lower again, and the keys under which they were seen.
 
     New keys start a new count (TUF specification 5.3.11): otherwise a thief who once signed version 2^31 could lock
@@ -47,20 +47,20 @@ class Floors(TrustRecord):
 
     def raised_to(self, other: "Floors") -> "Floors":
         floor = self.in_force_under(other)
-        return other.model_copy(
-            update={
-                "versions": Versions(
-                    root=max(floor.root, other.versions.root),
-                    timestamp=max(floor.timestamp, other.versions.timestamp),
-                    snapshot=max(floor.snapshot, other.versions.snapshot),
-                    targets=max(floor.targets, other.versions.targets),
-                ),
-                "last_known_time": max(self.last_known_time, other.last_known_time),
-            }
+        return replace(
+            other,
+            versions=Versions(
+                root=max(floor.root, other.versions.root),
+                timestamp=max(floor.timestamp, other.versions.timestamp),
+                snapshot=max(floor.snapshot, other.versions.snapshot),
+                targets=max(floor.targets, other.versions.targets),
+            ),
+            last_known_time=max(self.last_known_time, other.last_known_time),
         )
 
 
-class Verified(TrustRecord):
+@dataclass(frozen=True, slots=True)
+class Verified:
     """What the kept release was verified with. `fresh` is false for one that was tolerated past its expiry."""
 
     enrolment: str  # store, cluster and group: of nobody else's release is this a record
@@ -99,3 +99,60 @@ def require_floors(found: Floors, known: Floors | None, *, targets_version: int)
         seen, least = getattr(found.versions, role), getattr(floor, role)
         if seen < least:
             raise attacks.rollback(f"{role}.json", f"version {seen}, but this node has seen {least}")
+
+
+def encode(record: Floors | Verified) -> bytes:
+    return (json.dumps(asdict(record), indent=1, sort_keys=True, default=datetime.isoformat) + "\n").encode()
+
+
+def decode_floors(data: bytes) -> Floors:
+    """ValueError for anything that `encode` did not write."""
+    document = _document(data)
+    return Floors(
+        versions=_versions(document),
+        online_keys=_of(str, document, "online_keys"),
+        targets_keys=_of(str, document, "targets_keys"),
+        last_known_time=_time(document, "last_known_time"),
+    )
+
+
+def decode_verified(data: bytes) -> Verified:
+    """ValueError for anything that `encode` did not write."""
+    document = _document(data)
+    return Verified(
+        enrolment=_of(str, document, "enrolment"),
+        release_sha256=_of(str, document, "release_sha256"),
+        timestamp_sha256=_of(str, document, "timestamp_sha256"),
+        versions=_versions(document),
+        expires=_time(document, "expires"),
+        fresh=_of(bool, document, "fresh"),
+    )
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if not isinstance(document, dict):
+        raise ValueError("not an object")  # noqa: TRY004  every damage is a ValueError to the caller
+    return document
+
+
+def _of(kind: type[Kind], document: dict[str, Any], name: str) -> Kind:
+    value = document.get(name)
+    if type(value) is not kind:
+        raise ValueError(f"{name} is not a {kind.__name__}")
+    return value
+
+
+def _versions(document: dict[str, Any]) -> Versions:
+    found = _of(dict, document, "versions")
+    return Versions(**{role: _of(int, found, role) for role in ("root", "timestamp", "snapshot", "targets")})
+
+
+def _time(document: dict[str, Any], name: str) -> datetime:
+    time = datetime.fromisoformat(_of(str, document, name))
+    if time.tzinfo is None:
+        raise ValueError(f"{name} has no time zone")
+    return time

@@ -13,30 +13,30 @@ an old repository (trust.md 1.3). The floors are what survives that.
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
-
 from agent.durable import read_bounded, sync_directory, sync_file, write_durably
 from agent.linux.atomic import is_temporary
-from agent.trust import Floors, TrustRecord, Verified
+from agent.trust import Floors, Verified, decode_floors, decode_verified, encode
 from agent.waits import Waits
 from units.errors import Retryable
 
+STATE = Path("/var/lib/bootwright/trust")
+BAKED_ROOT = Path("/usr/share/bootwright/trust/root.json")
 LOCK_LIMIT = 120.0  # seconds: another refresh is bounded to about a minute
 TIME_STEP = timedelta(hours=1)
 _MAX_RELEASE = 2_000_000
 _MAX_RECORD = 64 * 1024
 
 
-Record = TypeVar("Record", bound=TrustRecord)
+Record = TypeVar("Record")
 
 
 class TrustState:
@@ -89,13 +89,21 @@ class TrustState:
 
     def floors(self) -> Floors | None:
         """The higher of both copies: a crash between them leaves one behind."""
-        copies = [self._read(f"floors.{copy}.json", Floors) for copy in "ab"]
+        copies = [self._read(f"floors.{copy}.json", decode_floors) for copy in "ab"]
         found = [copy for copy in copies if copy is not None]
         return max(found, key=lambda floors: (floors.versions.root, floors.last_known_time)) if found else None
 
+    def time_at_least(self, now: datetime, *, baked_root: Path) -> datetime:
+        """Never before what is known to have passed: a clock set back must not make old signatures fresh again."""
+        floors = self.floors()
+        times = [now, floors.last_known_time] if floors else [now]
+        with contextlib.suppress(FileNotFoundError):
+            times.append(datetime.fromtimestamp(baked_root.stat().st_mtime, UTC))
+        return max(times)
+
     def verified(self) -> tuple[Verified, bytes] | None:
         """The last verified release, if it still is what was verified."""
-        record = self._read("verified.json", Verified)
+        record = self._read("verified.json", decode_verified)
         if record is None:
             return None
         with contextlib.suppress(OSError):
@@ -111,16 +119,16 @@ class TrustState:
         sync_directory(self.metadata / "root_history")
         sync_directory(self.metadata)
         for copy in "ab":
-            self._write(f"floors.{copy}.json", _encode(self._unless_only_the_time_passed(floors)))
+            self._write(f"floors.{copy}.json", encode(self._unless_only_the_time_passed(floors)))
         self._write("release.json", release)
-        self._write("verified.json", _encode(verified))
+        self._write("verified.json", encode(verified))
 
     def _unless_only_the_time_passed(self, floors: Floors) -> Floors:
         """Within the hour: a boot that finds nothing new then writes nothing, and waits for no disk."""
         known = self.floors()
         if known is None or floors.last_known_time - known.last_known_time >= TIME_STEP:
             return floors
-        same = known == floors.model_copy(update={"last_known_time": known.last_known_time})
+        same = known == replace(floors, last_known_time=known.last_known_time)
         return known if same else floors
 
     def _write(self, name: str, content: bytes) -> None:
@@ -130,19 +138,15 @@ class TrustState:
                 return
         write_durably(path, content)
 
-    def _read(self, name: str, kind: type[Record]) -> Record | None:
-        with contextlib.suppress(OSError, ValidationError):
+    def _read(self, name: str, decode: Callable[[bytes], Record]) -> Record | None:
+        with contextlib.suppress(OSError, ValueError):
             data = read_bounded(self._directory / name, limit=_MAX_RECORD)
-            return None if data is None else kind.model_validate_json(data)
+            return None if data is None else decode(data)
         return None
 
 
 def _is_stray(path: Path) -> bool:
     return is_temporary(path.name)
-
-
-def _encode(record: TrustRecord) -> bytes:
-    return (json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()
 
 
 def _lock(descriptor: int) -> None:

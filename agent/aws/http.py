@@ -1,25 +1,26 @@
-"""HTTP for the agent: no environment, no redirects, and one deadline over a whole exchange.
+"""HTTP for the agent's calls to AWS: no environment, no redirects, and one deadline over a whole exchange.
 
-requests' timeouts are per read: a server that drips one byte a second would hold the agent for ever (trust.md 1.2, row
-"slow drip"). Here a body is read as it comes, and a watchdog ends the connection when its time is over.
+http.client, not requests: importing requests costs 65 ms of CPU more, and a no-change poll every minute has 150
+(measured, docs/benchmarks.md). What is needed of requests is little: neither follows a redirect, a proxy of the
+environment or a netrc here. Timeouts of sockets are per read, so that a server that drips one byte a second would hold
+the agent for ever (trust.md 1.2, row "slow drip"): a watchdog ends the connection when the time is over.
 """
 
 import contextlib
+import http.client
 import socket
+import ssl
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
-from weakref import WeakSet
-
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
+from typing import Self
+from urllib.parse import urlsplit
 
 CHUNK = 64 * 1024
-_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
+_FAILURES = (OSError, http.client.HTTPException, ValueError)
 
 
 class Broken(Exception):
@@ -40,13 +41,16 @@ class Timeouts:
 
 
 class Response:
-    """Status, headers, and a body that has not been read yet. Reading raises Broken or TooLarge."""
+    """Status, headers by lower-case name, and a body not read yet. Reading raises Broken or TooLarge."""
 
-    def __init__(self, response: requests.Response, watchdog: "_Watchdog") -> None:
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self._raw: Any = response.raw
+    def __init__(self, response: http.client.HTTPResponse, watchdog: "_Watchdog") -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.complete = False
+        self._response = response
         self._watchdog = watchdog
+        # http.client forgets the length of what read1 leaves unread, and would take a body cut short for a whole one.
+        self._left = None if response.chunked else response.length
 
     def body(self, *, limit: int) -> bytes:
         return b"".join(self.chunks(limit=limit))
@@ -59,57 +63,101 @@ class Response:
             if size > limit:
                 raise TooLarge(f"more than {limit} bytes")
             yield chunk
+        self.complete = True
 
     def _read(self) -> bytes:
+        if self._left == 0:
+            return b""
         try:
             # read1 returns what is there; read would sit out a drip until its whole amount has come
-            chunk: bytes = self._raw.read1(CHUNK, decode_content=False)
+            chunk = self._response.read1(CHUNK if self._left is None else min(CHUNK, self._left))
         except _FAILURES as error:
             raise self._watchdog.explain(error) from error
-        if self._watchdog.expired:  # without a Content-Length a cut connection looks like the end of the body
+        if self._watchdog.expired:  # without a length, a cut connection looks like the end of the body
             raise self._watchdog.explain(None)
+        if self._left is not None:
+            if not chunk:
+                raise Broken(f"the answer ended {self._left} bytes early")
+            self._left -= len(chunk)
         return chunk
 
 
 class Http:
-    """A keep-alive session for one thread."""
+    """Keep-alive connections, one per server, for one thread."""
 
     def __init__(self) -> None:
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxies, no netrc: netrc would replace our Authorization header
-        self._connections: WeakSet[Any] = WeakSet()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _WatchedAdapter(self._connections))
+        self._connections: dict[str, http.client.HTTPConnection] = {}
+        self._tls: ssl.SSLContext | None = None
+        weakref.finalize(self, _close_all, self._connections)
 
     @contextmanager
     def exchange(
         self, method: str, url: str, *, headers: Mapping[str, str], timeouts: Timeouts, body: bytes | None = None
     ) -> Iterator[Response]:
         """Send, and hand out the response while it may be read. Raises Broken."""
-        with _Watchdog(timeouts.total, self._connections) as watchdog:
+        parts = urlsplit(url)
+        server, path = f"{parts.scheme}://{parts.netloc}", parts.path or "/"
+        target = f"{path}?{parts.query}" if parts.query else path
+        connection = self._connections.get(server)
+        known = connection is not None and connection.sock is not None
+        if connection is None:
+            connection = self._connections[server] = self._connect_later(parts.scheme, parts.netloc)
+        with _Watchdog(timeouts.total, connection) as watchdog:
             try:
-                response = self._session.request(
-                    method,
-                    url,
-                    data=body,
-                    headers={"Accept-Encoding": "identity", **headers},
-                    timeout=(timeouts.connect, timeouts.read),
-                    allow_redirects=False,
-                    stream=True,
-                )
+                try:
+                    answer = _ask(connection, method, target, headers, body, timeouts)
+                except (ConnectionError, http.client.RemoteDisconnected):
+                    if not known or watchdog.expired:
+                        raise
+                    connection.close()  # the server closed the idle connection meanwhile (RFC 9110 9.2.2)
+                    answer = _ask(connection, method, target, headers, body, timeouts)
             except _FAILURES as error:
+                connection.close()
                 raise watchdog.explain(error) from error
-            with response:
-                yield Response(response, watchdog)
+            response = Response(answer, watchdog)
+            try:
+                yield response
+            finally:
+                answer.close()
+                if not response.complete:
+                    connection.close()
+
+    def _connect_later(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
+        if scheme == "http":
+            return http.client.HTTPConnection(netloc)
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return http.client.HTTPSConnection(netloc, context=self._tls)
+
+
+def _close_all(connections: Mapping[str, http.client.HTTPConnection]) -> None:
+    for connection in connections.values():
+        connection.close()
+
+
+def _ask(
+    connection: http.client.HTTPConnection,
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    timeouts: Timeouts,
+) -> http.client.HTTPResponse:
+    if connection.sock is None:
+        connection.timeout = timeouts.connect
+        connection.connect()
+    connection.sock.settimeout(timeouts.read)
+    connection.request(method, target, body=body, headers={"User-Agent": "bootwright-agent", **headers})
+    return connection.getresponse()
 
 
 class _Watchdog:
-    """Shuts the session's sockets down when the time is over; whoever reads from them then gets an error."""
+    """Shuts the connection's socket down when the time is over; whoever reads from it then gets an error."""
 
-    def __init__(self, seconds: float, connections: "WeakSet[Any]") -> None:
+    def __init__(self, seconds: float, connection: http.client.HTTPConnection) -> None:
         self.expired = False
         self._seconds = seconds
-        self._connections = connections
+        self._connection = connection
         self._timer = threading.Timer(seconds, self._cut)
         self._timer.daemon = True
 
@@ -125,51 +173,14 @@ class _Watchdog:
     def explain(self, error: Exception | None) -> Broken:
         if self.expired:
             return Broken(f"no complete answer within {self._seconds:.0f} s")
-        return Broken(_cause(error))
+        if isinstance(error, OSError) and error.strerror:
+            return Broken(error.strerror)
+        return Broken(f"{type(error).__name__}: {str(error)[:200]}")
 
     def _cut(self) -> None:
         self.expired = True
-        for connection in list(self._connections):
-            with contextlib.suppress(OSError, TypeError):  # TypeError: closed meanwhile, there is no socket any more
+        found = self._connection.sock
+        if found is not None:
+            with contextlib.suppress(OSError):
                 # Not SSLSocket.shutdown, which would pull the TLS object away under the reading thread.
-                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
-
-
-class _WatchedAdapter(HTTPAdapter):
-    """Notes every connection before it connects: closing a session leaves a busy connection open."""
-
-    def __init__(self, connections: "WeakSet[Any]") -> None:
-        self._connections = connections
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": _watched(urllib3.HTTPConnectionPool, self._connections),
-            "https": _watched(urllib3.HTTPSConnectionPool, self._connections),
-        }
-
-
-def _watched(pool_class: Any, connections: "WeakSet[Any]") -> Any:
-    class Connection(pool_class.ConnectionCls):  # type: ignore[misc]  # urllib3's documented hook is an attribute
-        def connect(self) -> None:
-            connections.add(self)
-            super().connect()
-
-    class Pool(pool_class):  # type: ignore[misc]  # as above
-        ConnectionCls = Connection
-
-    return Pool
-
-
-def _cause(error: BaseException | None) -> str:
-    """The innermost reason, without urllib3's object addresses: 'Connection refused', 'Name does not resolve'."""
-    reason = error
-    while reason is not None:
-        inner = getattr(reason, "reason", None) or reason.__cause__ or reason.__context__
-        if not isinstance(inner, BaseException) or inner is reason:
-            break
-        reason = inner
-    if isinstance(reason, OSError) and reason.strerror:
-        return str(reason.strerror)
-    return f"{type(reason).__name__}: {str(reason)[:200]}"
+                socket.socket.shutdown(found, socket.SHUT_RDWR)

@@ -77,6 +77,9 @@ class Imds:
         except (KeyError, TypeError) as error:
             raise _unexpected("instance-identity/document", f"lacks {error}") from error
 
+    def region(self) -> str:
+        return self._required("/latest/meta-data/placement/region")
+
     def user_data(self) -> bytes | None:
         """As the launch template has it; None if there is none."""
         return self._get("/latest/user-data")

@@ -95,7 +95,7 @@ class S3:
         """Raises NoSuchKey, AccessDenied, or TooLong after at most `max_bytes`."""
 
         def read(response: Response, asked: s3_errors.Asked) -> Object:
-            etag = response.headers.get("ETag", "")
+            etag = response.headers.get("etag", "")
             if response.status == 304:
                 return Object(None, etag)
             try:
@@ -133,7 +133,7 @@ class S3:
 
         def read(response: Response, _asked: s3_errors.Asked) -> str:
             response.body(limit=_MAX_ERROR)
-            return response.headers.get("ETag", "")
+            return response.headers.get("etag", "")
 
         return self._call(_Request("PUT", key, read, self._timeouts, headers, body))
 

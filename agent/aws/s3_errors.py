@@ -118,7 +118,7 @@ def _clock_skew(asked: Asked, answer: _Answer) -> Retryable:
     return Retryable(
         "s3-clock-skew",
         f"S3 refuses requests from this node because its clock says {asked.now:%Y-%m-%d %H:%M:%S} UTC, "
-        f"but S3's says {answer.headers.get('Date', 'something else')}; 15 minutes are allowed",
+        f"but S3's says {answer.headers.get('date', 'something else')}; 15 minutes are allowed",
         remedy="check time synchronisation: `chronyc tracking`, `timedatectl`; on EC2 the source is 169.254.169.123",
         after=30,
     )

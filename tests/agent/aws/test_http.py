@@ -94,3 +94,79 @@ def test_a_refused_connection_says_so_in_plain_words() -> None:
     with pytest.raises(Broken) as caught:
         fetch("http://127.0.0.1:1/")
     assert str(caught.value) == "Connection refused"
+
+
+@pytest.fixture
+def https_server(answer):
+    """A server with a certificate for 127.0.0.1, from an authority of its own."""
+    import ssl
+    import threading
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    import trustme
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "6")
+            self.end_headers()
+            self.wfile.write(b"secret")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield f"https://127.0.0.1:{server.server_address[1]}/", authority
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused(https_server) -> None:
+    with pytest.raises(Broken, match="certificate verify failed"):
+        fetch(https_server[0])
+
+
+def test_the_systems_authorities_are_trusted(https_server, tmp_path, monkeypatch) -> None:
+    url, authority = https_server
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))  # OpenSSL's own place for the system's store
+    assert fetch(url) == b"secret"
+    with pytest.raises(Broken, match="certificate verify failed"):
+        fetch(url.replace("127.0.0.1", "localhost"))
+
+
+def test_an_idle_connection_that_the_server_closed_is_opened_again(server, answer) -> None:
+    server.script(answer(200, b"one", {"Connection": "close"}))
+    http = Http()
+    for _ in range(3):
+        with http.exchange("GET", server.url, headers={}, timeouts=Timeouts()) as response:
+            assert response.body(limit=10) == b"one"
+
+
+def test_a_connection_is_used_again(server, answer) -> None:
+    server.script(answer(200, b"one"))
+    ports = set()
+    server.respond = lambda *_: answer(200, b"one")
+    http = Http()
+    for _ in range(3):
+        with http.exchange("GET", server.url, headers={}, timeouts=Timeouts()) as response:
+            response.body(limit=10)
+        ports.add(http._connections[server.url].sock.getsockname())
+    assert len(ports) == 1
+
+
+def test_what_was_not_read_to_its_end_spoils_no_later_answer(server, answer) -> None:
+    server.script(answer(200, b"x" * 5000), answer(200, b"two"))
+    http = Http()
+    with (
+        http.exchange("GET", server.url, headers={}, timeouts=Timeouts()) as response,
+        pytest.raises(TooLarge),
+    ):
+        response.body(limit=10)
+    with http.exchange("GET", server.url, headers={}, timeouts=Timeouts()) as response:
+        assert response.body(limit=10) == b"two"
