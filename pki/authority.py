@@ -125,7 +125,7 @@ class Authority:
 def _utc(now: datetime) -> datetime:
     if now.tzinfo is None:
         raise ValueError("now must be an aware datetime")  # cryptography would take a naive one for UTC
-    return now.astimezone(UTC).replace(microsecond=0)
+    return now.astimezone(UTC)
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, public_key: PublicKey) -> x509.CertificateBuilder:

@@ -181,6 +181,11 @@ def test_an_authority_outside_its_life_signs_nothing(cluster, offset: timedelta)
     assert "clock" in caught.value.remedy
 
 
+def test_an_authority_signs_from_the_first_second_of_its_life(cluster) -> None:
+    start = cluster.authorities["kubernetes"].certificate.not_before
+    assert load_certificate(cluster.issue("kube-proxy", now=start).pem).not_before == start
+
+
 def test_an_authority_signs_in_the_last_second_of_its_life(cluster) -> None:
     end = cluster.now + timedelta(days=3650)
     assert load_certificate(cluster.issue("kube-proxy", now=end - timedelta(seconds=1)).pem).not_after == end
@@ -221,7 +226,8 @@ def test_any_time_zone_will_do_but_a_naive_time_will_not(cluster) -> None:
 
 def test_fractions_of_a_second_do_not_reach_a_certificate(cluster) -> None:
     now = cluster.now + timedelta(microseconds=999_999)
-    assert load_certificate(cluster.issue("kube-proxy", now=now).pem).not_before == cluster.now - HOUR
+    certificate = load_certificate(cluster.issue("kube-proxy", now=now).pem)
+    assert (certificate.not_before, certificate.not_after) == (cluster.now - HOUR, cluster.now + timedelta(days=365))
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,17 @@ def test_a_huge_rsa_exponent_is_refused_in_no_time() -> None:
         keys.accept(huge)
 
 
+@pytest.mark.parametrize(("bits", "good"), [(2047, False), (2048, True), (4096, True), (4097, False)])
+def test_rsa_keys_have_2048_to_4096_bits(bits: int, good: bool) -> None:
+    # No real key: only its size is looked at.
+    public = rsa.RSAPublicNumbers(e=65537, n=2**bits - 1).public_key()
+    if good:
+        assert keys.accept(public) is public
+    else:
+        with pytest.raises(PkiError, match=f"RSA of {bits} bits"):
+            keys.accept(public)
+
+
 def test_p384_and_longer_rsa_are_accepted() -> None:
     for private in (ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 3072)):
         assert keys.load_private_key(keys.PrivateKeyPem(pem_of(private))) is not None
@@ -107,3 +118,5 @@ def test_an_unreadable_public_key_is_refused() -> None:
 def test_more_bytes_than_any_key_needs_reach_no_parser() -> None:
     with pytest.raises(PkiError, match="65537 bytes; allowed: at most 65536"):
         keys.load_public_key(b" " * 65537)
+    with pytest.raises(PkiError, match="not a PEM"):
+        keys.load_public_key(b" " * 65536)

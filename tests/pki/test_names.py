@@ -104,3 +104,11 @@ def test_what_is_no_dns_name_is_refused(name: str) -> None:
 def test_what_nobody_can_connect_to_is_refused(address: str) -> None:
     with pytest.raises(ValueError):
         normal_ip_address(address)
+
+
+def test_a_dns_name_has_at_most_253_characters() -> None:
+    longest = ".".join(["a" * 50] * 4 + ["b" * 49])
+    assert len(longest) == 253
+    assert normal_dns_name(longest) == longest
+    with pytest.raises(ValueError):
+        normal_dns_name(longest + "b")

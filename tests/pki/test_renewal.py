@@ -170,6 +170,13 @@ def test_an_authority_that_is_not_valid_now_is_a_reason(cluster) -> None:
     )
 
 
+def test_the_first_and_the_last_second_of_an_authority_still_count(cluster) -> None:
+    authority = Authority.create("kubernetes", cluster.now, lifetime=timedelta(days=10))
+    issued = cluster.issue("kube-proxy", by=authority)
+    assert judge(issued, authority.certificate.not_before) == ()
+    assert judge(issued, authority.certificate.not_after) == ()
+
+
 def signed_by_hand(cluster, issued, *, ca: bool) -> bytes:
     """What `Authority` never makes: a node's name in a CA certificate, or a leaf without usages."""
     authority = cluster.authorities["kubernetes"]

@@ -103,6 +103,27 @@ def test_what_a_profile_does_not_allow_is_refused(fields: dict[str, object], fou
     assert found in refusal(**fields)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"profile": "kubelet-client", "name": "n" * 52},
+        {"profile": "etcd-peer", "name": "a", "dns_names": ("b",) * 50, "ip_addresses": ("10.0.0.1",) * 50},
+        {"profile": "kube-proxy", "lifetime": timedelta(minutes=5)},
+        {"profile": "kube-proxy", "lifetime": timedelta(days=365)},
+        {"profile": "super-admin", "lifetime": timedelta(hours=18)},
+    ],
+)
+def test_the_outermost_allowed_values_are_allowed(fields: dict[str, object]) -> None:
+    CertificateRequest(**fields)
+
+
+def test_names_and_addresses_are_counted_together() -> None:
+    names, addresses = ("b",) * 50, ("10.0.0.1",) * 51
+    assert "101; allowed: 100 together" in refusal(
+        profile="etcd-peer", name="a", dns_names=names, ip_addresses=addresses
+    )
+
+
 def test_a_refusal_names_everything_at_once() -> None:
     message = refusal(
         profile="kubelet-server",
