@@ -59,7 +59,7 @@ def up(
 ) -> None:
     """Start a region in the background, and machines in it."""
     if doubles:
-        settings = RegionSettings(machines="tests.lab.region.double:launch", network=LOOPBACK)
+        settings = RegionSettings(machines=lab.DOUBLES, network=LOOPBACK)
     else:
         settings = RegionSettings(network=BRIDGE, image_id=image or _baked())
     RUN_DIRECTORY.mkdir(mode=0o700, parents=True, exist_ok=True)

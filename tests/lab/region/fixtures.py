@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.lab.region.client import LabClient
-from tests.lab.region.lab import Lab
+from tests.lab.region.lab import DOUBLES, Lab
 from tests.lab.region.provision import provision
 from tests.lab.region.settings import LOOPBACK, Delays, RegionSettings
 
-PROMPT = RegionSettings(machines="tests.lab.region.double:launch", network=LOOPBACK, delays=Delays(0, 0, 0, 0, 0))
+PROMPT = RegionSettings(machines=DOUBLES, network=LOOPBACK, delays=Delays(0, 0, 0, 0, 0))
 
 
 @dataclass(frozen=True, slots=True)

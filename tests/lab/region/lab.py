@@ -6,15 +6,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+from tests.lab import cache
 from tests.lab.region.client import LabClient, LabError
 from tests.lab.region.ledger import Entry, entries
 from tests.lab.region.leftovers import end_leftovers
 from tests.lab.region.settings import RegionSettings, RunDirectory
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+DOUBLES = "tests.lab.region.double:launch"
+IMAGE_OF_DOUBLES = "ami-000000000000000ab"
 START_SECONDS = 60.0
 REGION_END_SECONDS = 60.0  # it switches every machine off first
 LOG_LINES = 30
@@ -28,7 +32,7 @@ def start(run_directory: Path, settings: RegionSettings) -> LabClient:
     if _answers(run):
         raise LabError(f"a lab is up in {run.path} already; end it first: python -m tests.lab down")
     end(run.path)  # what a region that was killed has left
-    run.settings.write_text(settings.to_json())
+    run.settings.write_text(_with_image(settings).to_json())
     with (run.path / "region.out").open("ab") as output:
         child = subprocess.Popen(
             [sys.executable, "-m", "tests.lab.region", str(run.path)],
@@ -85,6 +89,17 @@ class Lab:
         trace: TracebackType | None,
     ) -> None:
         end(self._run_directory)
+
+
+def _with_image(settings: RegionSettings) -> RegionSettings:
+    if settings.image_id:
+        return settings
+    if settings.machines == DOUBLES:
+        return replace(settings, image_id=IMAGE_OF_DOUBLES)
+    records = sorted(cache.folder("images").glob("ami-*.json"), key=lambda path: path.stat().st_mtime)
+    if not records:
+        raise LabError("no image has been baked yet: python -m tests.lab.image")
+    return replace(settings, image_id=records[-1].stem)
 
 
 def _answers(run: RunDirectory) -> bool:

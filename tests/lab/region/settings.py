@@ -64,7 +64,7 @@ class RegionSettings:
     """machines: "module:function" of the launch callable (machines.Launch), loaded in the region's process."""
 
     machines: str = "tests.lab.machine:launch"
-    image_id: str = "ami-000000000000000ab"  # of a baked image (tests.lab.image); doubles do with any
+    image_id: str = ""  # of a baked image (tests.lab.image); left out: the one baked last
     network: Network = BRIDGE
     delays: Delays = field(default_factory=Delays)
     region: str = "eu-west-1"
