@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, get_type_hints
 
 import pytest
@@ -27,7 +28,7 @@ from units.plan import Plan, plan
 
 ROLES = ("control-plane", "node")
 PLANS = {role: plan(manifest(role), FACTS) for role in ROLES}
-CALLS = {role: changes_of(empty_machine().host, lambda host: converge(PLANS[role], host)) for role in ROLES}
+CALLS = {role: changes_of(empty_machine().host, partial(converge, PLANS[role])) for role in ROLES}
 ENVIRONMENT = "/run/bootwright/etcd-main.env"
 RECORD = "etcd/main/cluster.json"
 

@@ -1,0 +1,243 @@
+"""One resource of every kind, and everything that may happen to it behind our back."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pki.request import CertificateRequest
+from tests.units.machines import authorities, empty_machine, service_account
+from units.accounts import User
+from units.content import InstalledAsset, LoadedImage
+from units.credentials import Certificate, SecretFile, kubeconfig
+from units.files import Directory, File, Symlink
+from units.host import VolumeClaim
+from units.hosts import HostsBlock
+from units.kernel import KernelModule, Sysctl
+from units.manifest import Asset, Image
+from units.membership import EtcdBootstrap, EtcdEstablished
+from units.memory import MemoryHost
+from units.pods import HostPath, Probe, StaticPod
+from units.resource import Resource
+from units.storage import Mount, Volume
+from units.systemd import Unit
+
+Act = Callable[[MemoryHost], None]
+SECRET_TEXT = "hunter2-hunter2"
+CLAIM = VolumeClaim("prod.example.com", "main", ("a",), ("a",), 20 * 1024**3)
+MOUNT = "/var/lib/etcd/main"
+ENVIRONMENT = "/run/bootwright/etcd-main.env"
+KUBERNETES_CA = authorities()["kubernetes"].certificate.pem.decode()
+POD = StaticPod(
+    name="kube-scheduler",
+    image="registry.k8s.io/kube-scheduler:v1.36.2",
+    command="kube-scheduler",
+    arguments={"leader-elect": "true"},
+    cpu="100m",
+    liveness=Probe("/livez", 10259),
+    startup=Probe("/livez", 10259),
+    mounts=(HostPath("/etc/kubernetes/kube-scheduler"),),
+)
+SECRET = SecretFile("/run/bootwright/secrets/ca.key", "authority-kubernetes", KUBERNETES_CA)
+CERTIFICATE = Certificate(
+    "/etc/kubernetes/pki/kubelet/client.pem",
+    CertificateRequest(profile="kubelet-client", name="i-1"),
+    KUBERNETES_CA,
+    "i-1",
+    owner="etcd",
+    group="etcd",
+)
+ASSET = InstalledAsset(Asset(name="kubelet", sha256="a" * 64, size=84_000_000, path="/usr/local/bin/kubelet"))
+IMAGE = LoadedImage(Image(reference="registry.k8s.io/pause:3.10.2", sha256="b" * 64, size=300_000))
+UNIT = Unit("kubelet.service", "[Service]\nExecStart=/usr/local/bin/kubelet\n", reads="one")
+
+
+def attributes(path: str, **changes: object) -> Act:
+    def drift(machine: MemoryHost) -> None:
+        machine.files.entries[path] = dataclasses.replace(machine.files.entries[path], **changes)
+
+    return drift
+
+
+def content(path: str, changed: bytes) -> Act:
+    return attributes(path, content=changed)
+
+
+def gone(path: str) -> Act:
+    return lambda machine: machine.files.remove(path)
+
+
+def every_attribute(path: str, *, mode: int = 0o777) -> dict[str, Act]:
+    return {
+        "its mode": attributes(path, mode=mode),
+        "its owner": attributes(path, owner="nobody"),
+        "its group": attributes(path, group="nogroup"),
+        "it is gone": gone(path),
+    }
+
+
+def replaced_by_a_symlink(path: str) -> Act:
+    return lambda machine: machine.files.symlink(path, "/etc/shadow")
+
+
+def mounted(machine: MemoryHost) -> None:
+    for resource in (Volume(CLAIM, MOUNT), Mount(CLAIM, MOUNT)):
+        resource.apply(machine.host)
+
+
+def bootstrapped(machine: MemoryHost) -> None:
+    mounted(machine)
+    EtcdBootstrap(CLAIM, MOUNT, ENVIRONMENT, "token", "i-1").apply(machine.host)
+    machine.systemd.active.add("bootwright-etcd-main.service")
+
+
+def stamp_of(image: LoadedImage) -> str:
+    machine = empty_machine()
+    image.apply(machine.host)
+    return next(path for path in machine.files.entries if path.startswith("/var/lib/bootwright/images/"))
+
+
+@dataclass(frozen=True)
+class Case:
+    resource: Resource
+    drifts: dict[str, Act]
+    before: Act = lambda machine: None
+
+
+CASES: dict[str, Case] = {
+    "directory": Case(
+        Directory("/etc/kubernetes/pki", mode=0o700, owner="etcd", group="etcd"), every_attribute("/etc/kubernetes/pki")
+    ),
+    "file": Case(
+        File("/etc/motd", "welcome\n", mode=0o640),
+        {
+            **every_attribute("/etc/motd"),
+            "its content": content("/etc/motd", b"owned\n"),
+            "a symlink lies there": replaced_by_a_symlink("/etc/motd"),
+            "it grew too large to compare": attributes("/etc/motd", content=None),
+        },
+    ),
+    "binary file": Case(
+        File("/etc/blob", "AP8=", encoding="base64"), {"its content": content("/etc/blob", b"\x00\xfe")}
+    ),
+    "secret file": Case(
+        File("/etc/secret", SECRET_TEXT, mode=0o600, secret=True),
+        {**every_attribute("/etc/secret"), "its content": content("/etc/secret", b"other " + SECRET_TEXT.encode())},
+    ),
+    "kubeconfig": Case(
+        kubeconfig("/etc/kubernetes/kubelet.conf", server="https://x", authority="/a", credential="/c", user="u"),
+        every_attribute("/etc/kubernetes/kubelet.conf"),
+    ),
+    "symlink": Case(
+        Symlink("/etc/link", "/etc/target"),
+        {
+            "its target": lambda machine: machine.files.symlink("/etc/link", "/etc/shadow"),
+            "a file lies there": lambda machine: machine.files.write(
+                "/etc/link", b"", mode=0o644, owner="root", group="root"
+            ),
+            "it is gone": gone("/etc/link"),
+        },
+    ),
+    "hosts block": Case(
+        HostsBlock("cluster", (("192.0.2.10", ("a.etcd", "b.etcd")),)),
+        {"its content": content("/etc/hosts", b"127.0.0.1 localhost\n"), "it is gone": gone("/etc/hosts")},
+    ),
+    "user": Case(User("etcd", 2379), {"it is gone": lambda machine: machine.users.accounts.clear()}),
+    "sysctl": Case(
+        Sysctl("kernel.panic", "10"), {"its value": lambda machine: machine.kernel.set_sysctl("kernel.panic", "0")}
+    ),
+    "kernel module": Case(KernelModule("overlay"), {"unloaded": lambda machine: machine.kernel.modules.clear()}),
+    "asset": Case(
+        ASSET,
+        {
+            **every_attribute("/usr/local/bin/kubelet", mode=0o644),
+            "its content": lambda machine: machine.files.assets.update({"/usr/local/bin/kubelet": "c" * 64}),
+            "a small file lies there": lambda machine: machine.files.write(
+                "/usr/local/bin/kubelet", b"#!/bin/sh\n", mode=0o755, owner="root", group="root"
+            ),
+        },
+    ),
+    "image": Case(
+        IMAGE,
+        {
+            "not in containerd": lambda machine: machine.images.loaded.clear(),
+            "loaded from another archive": content(stamp_of(IMAGE), b'{"archive": "other"}\n'),
+            "nobody knows from what": gone(stamp_of(IMAGE)),
+        },
+    ),
+    "static pod": Case(
+        POD,
+        {
+            **every_attribute(POD.path),
+            "an argument": content(POD.path, b"apiVersion: v1\nkind: Pod\n"),
+            "a symlink lies there": replaced_by_a_symlink(POD.path),
+        },
+    ),
+    "unit": Case(
+        UNIT,
+        {
+            **every_attribute("/etc/systemd/system/kubelet.service"),
+            "its content": content("/etc/systemd/system/kubelet.service", b"[Service]\nExecStart=/bin/evil\n"),
+            "stopped": lambda machine: machine.systemd.stop("kubelet.service"),
+            "started with other inputs": content("/run/bootwright/started/kubelet.service", b"0" * 64),
+            "a reboot": gone("/run/bootwright/started/kubelet.service"),
+        },
+    ),
+    "certificate": Case(
+        CERTIFICATE,
+        {
+            **every_attribute(CERTIFICATE.path),
+            "half written": lambda machine: content(
+                CERTIFICATE.path, (machine.files.entries[CERTIFICATE.path].content or b"")[:400]
+            )(machine),
+            "a symlink lies there": replaced_by_a_symlink(CERTIFICATE.path),
+        },
+    ),
+    "secret": Case(
+        SECRET,
+        {
+            **every_attribute(SECRET.path),
+            "another key": content(SECRET.path, service_account().pem),
+            "no key": content(SECRET.path, b"garbage"),
+        },
+    ),
+    "volume": Case(
+        Volume(CLAIM, MOUNT),
+        {
+            "detached": lambda machine: machine.volumes.attached.clear(),
+            "the record of its format is missing": lambda machine: machine.volumes.recorded.clear(),
+        },
+    ),
+    "mount": Case(
+        Mount(CLAIM, MOUNT),
+        {
+            "not mounted": lambda machine: (machine.mounts.mounts.clear(), machine.files.mounted.clear())[0],
+            "no marker": lambda machine: machine.files.remove(f"{MOUNT}/.etcd-volume.json"),
+        },
+        before=lambda machine: Volume(CLAIM, MOUNT).apply(machine.host),
+    ),
+    "etcd bootstrap": Case(
+        EtcdBootstrap(CLAIM, MOUNT, ENVIRONMENT, "token", "i-1"),
+        {
+            "the grant is gone": gone(ENVIRONMENT),
+            "the grant was edited": content(ENVIRONMENT, b"INITIAL_CLUSTER_STATE=existing\n"),
+            "the record is gone": lambda machine: machine.records.objects.clear(),
+            "the attempt is not marked": lambda machine: machine.files.remove(f"{MOUNT}/.bootstrap.json"),
+        },
+        before=mounted,
+    ),
+    "etcd established": Case(
+        EtcdEstablished(CLAIM, MOUNT, ENVIRONMENT, "http://127.0.0.1:2381/readyz"),
+        {
+            "not marked": lambda machine: machine.files.remove(f"{MOUNT}/.established"),
+            "permission to begin anew was left": content(ENVIRONMENT, b"INITIAL_CLUSTER_STATE=new\n"),
+        },
+        before=bootstrapped,
+    ),
+}
+
+
+def applied(case: Case) -> MemoryHost:
+    machine = empty_machine()
+    case.before(machine)
+    case.resource.apply(machine.host)
+    return machine
