@@ -46,6 +46,8 @@ def test_a_launch_that_fails_is_a_terminated_instance(lab: LabClient) -> None:
     instance = lab.run_instance(instance_type=REFUSED)
     lab.wait_for_state(instance, "terminated")
     assert lab.instance(instance)["reason"] == "Server.InternalError"
+    with pytest.raises(LabError, match=f"{REFUSED} does not start"):
+        lab.wait_for_state(instance, "running")
 
 
 def test_stop_and_start_keep_the_machine_and_its_volumes(lab: LabClient, strict: World) -> None:

@@ -13,6 +13,17 @@ from tests.lab.region.refusals import Refusal
 FORM_LIMIT = 1 << 20  # no query or JSON call of ours comes near a megabyte
 OBJECT_LIMIT = 5 << 30  # S3's own limit for one PUT
 MEMORY_LIMIT = 8 << 20
+# Sub-resources of a bucket, by their query parameter, as IAM names them.
+BUCKET_PARTS = {
+    "encryption": "EncryptionConfiguration",
+    "lifecycle": "LifecycleConfiguration",
+    "location": "BucketLocation",
+    "object-lock": "BucketObjectLockConfiguration",
+    "policy": "BucketPolicy",
+    "publicAccessBlock": "BucketPublicAccessBlock",
+    "tagging": "BucketTagging",
+    "versioning": "BucketVersioning",
+}
 
 Environ = dict[str, Any]
 # moto hands its backends only some parameters (DetachVolume's Force is lost): they look the rest up here.
@@ -124,6 +135,9 @@ def _body(environ: Environ, limit: int) -> tuple[str, IO[bytes]]:
 
 def _s3_action(method: str, key: str, query: str) -> str:
     if not key:
+        part = BUCKET_PARTS.get(query.partition("=")[0].partition("&")[0])
+        if part:
+            return {"GET": "Get", "PUT": "Put"}.get(method, "Delete") + part
         return {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket"}.get(method, "DeleteBucket")
     if method == "POST":
         return "PutObject" if "upload" in query else "RestoreObject"

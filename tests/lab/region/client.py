@@ -122,8 +122,15 @@ class LabClient:
         return str(made["Instances"][0]["InstanceId"])
 
     def wait_for_state(self, instance_id: str, state: str, seconds: float = LAUNCH_SECONDS) -> None:
-        """Until DescribeInstances says so; LabError after `seconds`."""
-        self.wait_until(f"{instance_id} {state}", lambda: self.instance(instance_id)["state"] == state, seconds)
+        """Until DescribeInstances says so; LabError after `seconds`, or at once when it cannot be any more."""
+
+        def reached() -> bool:
+            row = self.instance(instance_id)
+            if row["state"] == "terminated" != state:
+                raise LabError(f"{instance_id} is terminated: {row['message']}")
+            return bool(row["state"] == state)
+
+        self.wait_until(f"{instance_id} {state}", reached, seconds)
 
     def wait_until(self, name: str, condition: Callable[[], bool], seconds: float = 30.0) -> None:
         deadline = time.monotonic() + seconds

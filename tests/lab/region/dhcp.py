@@ -100,24 +100,33 @@ class DhcpServer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         self._socket.bind(("0.0.0.0", 67))
         self._ended = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
+        self._idle.clear()
         self._socket.settimeout(poll_interval)
         while not self._ended.is_set():
             try:
                 packet = self._socket.recv(4096)
             except TimeoutError:
                 continue
-            question = parse(packet)
-            lease = self._find(question.mac.hex(":")) if question else None
-            reply = answer(question, lease, self._network, self._router) if question and lease else None
-            if reply and lease:
-                LOG.info("lease of %s", lease.address)
-                # The client has no address yet, so it can only be shouted at.
-                self._socket.sendto(reply, ("255.255.255.255", 68))
+            self._serve(packet)
+        self._idle.set()
+
+    def _serve(self, packet: bytes) -> None:
+        question = parse(packet)
+        lease = self._find(question.mac.hex(":")) if question else None
+        reply = answer(question, lease, self._network, self._router) if question and lease else None
+        if reply and lease:
+            LOG.info("lease of %s", lease.address)
+            # The client has no address yet, so it can only be shouted at.
+            self._socket.sendto(reply, ("255.255.255.255", 68))
 
     def shutdown(self) -> None:
+        """Returns when the serving thread has left the socket alone."""
         self._ended.set()
+        self._idle.wait()
 
     def server_close(self) -> None:
         self._socket.close()

@@ -119,7 +119,7 @@ class Directory:
         return view, role.id if role else ""
 
     def _reservation(self, instance: Any) -> str:
-        for reservation in self._backend.reservations.values():
+        for reservation in list(self._backend.reservations.values()):
             if instance in reservation.instances:
                 return str(reservation.id)
         return ""

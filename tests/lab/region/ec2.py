@@ -162,10 +162,10 @@ class StrictEC2Backend(EC2Backend):
     def _bring_up(self, instance: Any) -> None:
         try:
             self.wiring.fleet.switch_on(self._machine(instance), self._data_volumes(instance))
-        except MACHINE_ERRORS:
+        except MACHINE_ERRORS as error:
             LOG.exception("launch of %s failed", instance.id)
             with self.wiring.gate:
-                self._terminate(instance, "Server.InternalError")
+                self._terminate(instance, "Server.InternalError", f"the lab could not launch it: {error}")
             return
         with self.wiring.gate:
             if instance.state == "pending":
@@ -188,10 +188,12 @@ class StrictEC2Backend(EC2Backend):
     def _reboot(self, instance: Any) -> None:
         self.wiring.fleet.restart(instance.id, graceful=True)
 
-    def _terminate(self, instance: Any, reason: str = "Client.UserInitiatedShutdown") -> InstanceState:
+    def _terminate(
+        self, instance: Any, reason: str = "Client.UserInitiatedShutdown", message: str = ""
+    ) -> InstanceState:
         previous = _copy_state(instance)
         if previous.name not in GONE:
-            _set_state(instance, "shutting-down", reason)
+            _set_state(instance, "shutting-down", reason, message)
             self._soon(f"scrap {instance.id}", self._scrap, instance)
         return previous
 
@@ -201,7 +203,7 @@ class StrictEC2Backend(EC2Backend):
 
     def _bury(self, instance: Any) -> None:
         with self.wiring.gate:
-            _set_state(instance, "terminated", instance.state_reason.code)
+            _set_state(instance, "terminated", instance.state_reason.code, instance.state_reason.message)
             association = self.iam_instance_profile_associations.get(instance.id)
             if association:
                 self.disassociate_iam_instance_profile(association_id=association.association_id)
@@ -227,7 +229,7 @@ class StrictEC2Backend(EC2Backend):
         )
 
     def _volumes_of(self, instance: Any) -> list[Any]:
-        return [v for v in self.volumes.values() if v.attachment and v.attachment.instance is instance]
+        return [v for v in list(self.volumes.values()) if v.attachment and v.attachment.instance is instance]
 
     def _known(self, instance_ids: Iterable[str]) -> list[Any]:
         return list(self.get_multi_instances_by_id(list(instance_ids)))
@@ -240,9 +242,9 @@ class StrictEC2Backend(EC2Backend):
         self.wiring.timeline.after(seconds, name, lambda: step(*arguments))
 
 
-def _set_state(instance: Any, name: str, reason: str = "") -> None:
+def _set_state(instance: Any, name: str, reason: str = "", message: str = "") -> None:
     instance._state = InstanceState(name, CODES[name])
-    instance.state_reason = StateReason(reason, reason)
+    instance.state_reason = StateReason(message=message or reason, code=reason)
 
 
 def _copy_state(instance: Any) -> InstanceState:

@@ -43,7 +43,7 @@ class Operations:
                 "device": volume.attachment.device if volume.attachment else "",
                 "state": volume.attachment.status if volume.attachment else "available",
             }
-            for volume in self._backend.volumes.values()
+            for volume in list(self._backend.volumes.values())
         ]
         return {
             "instances": instances,
@@ -80,10 +80,12 @@ class Operations:
 
     def _row(self, instance: Any) -> dict[str, Any]:
         console = self._fleet.console_path(instance.id)
+        off = instance.state in (*GONE, "stopped")
         return {
             "id": instance.id,
             "state": instance.state,
-            "reason": instance.state_reason.code if instance.state in (*GONE, "stopped") else "",
+            "reason": instance.state_reason.code if off else "",
+            "message": instance.state_reason.message if off else "",
             "powered": self._fleet.is_alive(instance.id),
             "zone": instance.availability_zone,
             "type": instance.instance_type,

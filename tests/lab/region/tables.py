@@ -16,6 +16,9 @@ def print_status(status: dict[str, Any], endpoint_url: str, balancer: str) -> No
     targets = ", ".join(status["balancer"]) or "nobody yet"
     console.print(f"[bold]load balancer[/] {balancer} -> {targets}\n")
     console.print(_instances(status["instances"]))
+    for row in status["instances"]:
+        if row["reason"].startswith("Server."):
+            console.print(f"[red]{row['id']}[/]: {row['message']}")
     data = [volume for volume in status["volumes"] if volume["device"] != ROOT_DEVICE]
     if data:
         console.print(_volumes(data))
