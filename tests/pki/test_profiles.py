@@ -41,7 +41,8 @@ def test_any_change_of_any_certificate_shows_in_the_golden_table(cluster) -> Non
     blocks = [block(name, cluster.authorities[name].certificate, timedelta(days=3650)) for name in AUTHORITIES]
     for name, profile in PROFILES.items():
         text = block(name, load_certificate(cluster.issue(name).pem), profile.lifetime)
-        blocks.append(f"{text}\n  at most      {profile.longest_lifetime}")
+        wanted = "one of its own at least" if profile.wants_address else "-"
+        blocks.append(f"{text}\n  at most      {profile.longest_lifetime}\n  addresses    {wanted}")
     title = "Every certificate of a cluster, as issued for node ip-10-99-0-5 at 10.99.0.5 with an elliptic key."
     table = "\n\n".join([title, *blocks]) + "\n"
     if os.environ.get("UPDATE_GOLDEN"):
