@@ -36,6 +36,13 @@ class LoopDisk:
             device.write(content)
             os.fsync(device.fileno())
 
+    def write_one(self, offset: int) -> None:
+        """One byte; unbuffered writes to a block device come in whole sectors."""
+        start = offset // 512 * 512
+        sector = bytearray(512)
+        sector[offset - start] = 1
+        self.write(start, bytes(sector))
+
     def read(self, offset: int, length: int) -> bytes:
         with Path(self.device).open("rb", buffering=0) as device:
             device.seek(offset)

@@ -92,10 +92,11 @@ def test_data_without_any_signature_is_never_formatted(make_disk: MakeDisk, plac
     assert refusal(disk) == "volume-not-blank"
 
 
-def test_ten_mebibytes_of_data_are_found_on_a_twenty_gibibyte_volume(make_disk: MakeDisk) -> None:
+@pytest.mark.parametrize("place", [0, 10 * MIB, 20 * 1024 * MIB - 1], ids=["first", "at 10 MiB", "last"])
+def test_one_byte_is_found_on_a_twenty_gibibyte_volume(make_disk: MakeDisk, place: int) -> None:
     disk = make_disk(20 * 1024 * MIB)
     assert decision(disk) == Format()
-    disk.write(10 * MIB, b"\x01")
+    disk.write_one(place)
     assert refusal(disk) == "volume-not-blank"
 
 
@@ -164,6 +165,15 @@ def test_a_device_that_changed_its_serial_after_the_decision_is_not_formatted(ma
     with pytest.raises(Refused, match="serial number"):
         disk.disks.make_ext4(VOLUME, disk.device, UUID, "etcd-main")
     assert disk.read(0, 65536) == bytes(65536)
+
+
+def test_a_device_that_has_only_the_name_of_the_volume_is_refused(make_disk: MakeDisk) -> None:
+    """Between a detach and an attach a name may come to mean another disk."""
+    disk = make_disk(64 * MIB)
+    (disk.sys / "block" / Path(disk.device).name / "dev").write_text("259:77\n")
+    assert refusal(disk) == "volume-serial-mismatch"
+    with pytest.raises(Refused, match="serial number"):
+        disk.disks.make_ext4(VOLUME, disk.device, UUID, "etcd-main")
 
 
 def test_a_file_instead_of_a_device_is_refused(make_disk: MakeDisk) -> None:

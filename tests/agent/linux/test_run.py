@@ -85,8 +85,8 @@ def test_output_is_not_printed_with_the_result() -> None:
 
 def test_a_tool_that_hangs_is_killed_with_its_children_and_can_be_tried_again(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    with pytest.raises(Retryable, match="did not end within 3 s") as late:
-        run(["sh", "-c", f"sleep 600 & echo $! > {note}; wait"], timeout=3)
+    with pytest.raises(Retryable, match="did not end within 2 s") as late:
+        run(["sh", "-c", f"sleep 600 & echo $! > {note}; wait"], timeout=2)
     assert late.value.code == "tool-timeout"
     assert _ends(int(note.read_text()))
 
@@ -94,7 +94,7 @@ def test_a_tool_that_hangs_is_killed_with_its_children_and_can_be_tried_again(tm
 def test_a_child_left_behind_that_holds_the_output_open_does_not_hold_us_for_ever(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     with pytest.raises(Retryable):
-        run(["sh", "-c", f"sleep 600 & echo $! > {note}"], timeout=3)
+        run(["sh", "-c", f"sleep 600 & echo $! > {note}"], timeout=2)
     assert _ends(int(note.read_text()))
 
 
