@@ -10,7 +10,7 @@ from typing import Any
 from pki.errors import PkiError
 from units.errors import BootwrightError
 from units.host import Clock
-from units.report import Report
+from units.report import Outcome, Report
 from units.status import STAGE_OF_EXIT, Condition, NodeStatus, Phase, ResourceState
 
 LOG = logging.getLogger("bootwright")
@@ -75,8 +75,7 @@ class Reporter:
         """Take over a report; the outcome of each resource goes to the journal with structured fields."""
         for outcome in report.outcomes:
             level = logging.ERROR if outcome.failure else logging.INFO if outcome.change else logging.DEBUG
-            summary = outcome.failure.message if outcome.failure else outcome.change.summary if outcome.change else ""
-            text = f"{outcome.status} {outcome.key} {summary}".rstrip()
+            text = f"{outcome.status} {outcome.key}: {_summary(outcome)}".rstrip(": ")
             fields = {"resource": outcome.key, "outcome": outcome.status, "seconds": f"{outcome.seconds:.3f}"}
             LOG.log(level, "%s", text, extra=fields)
         self.status = self.status.model_copy(
@@ -86,9 +85,7 @@ class Reporter:
                         key=outcome.key,
                         status=outcome.status,
                         seconds=round(outcome.seconds, 3),
-                        summary=outcome.failure.message
-                        if outcome.failure
-                        else (outcome.change.summary if outcome.change else ""),
+                        summary=_summary(outcome),
                     )
                     for outcome in report.outcomes
                 )
@@ -119,6 +116,12 @@ class Reporter:
         except BootwrightError as error:
             # Off-node truth is worth much, a booting node more: the local status has it all.
             LOG.warning("status not published: %s", error, extra={"code": error.code})
+
+
+def _summary(outcome: Outcome) -> str:
+    if outcome.failure:
+        return outcome.failure.message.removeprefix(f"{outcome.key}: ")
+    return outcome.change.summary if outcome.change else ""
 
 
 def _timestamp(at: datetime) -> str:

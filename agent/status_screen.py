@@ -65,11 +65,9 @@ def _resources(console: "Console", status: NodeStatus) -> None:
     console.print()
     parts = [f"{count} {_coloured(name, good=name in _GOOD)}" for name, count in counts.items()]
     console.print(f"resources  {', '.join(parts)}")
-    for resource in status.resources:
-        if resource.status == "failed":
-            from rich.text import Text
-
-            console.print(Text(f"  failed {resource.key}: {resource.summary}", style="red"))
+    failed = [resource.key for resource in status.resources if resource.status == "failed"]
+    if failed:
+        console.print(f"  [red]failed: {', '.join(failed)}[/]")
 
 
 def _running(console: "Console", live: dict[str, Any]) -> None:

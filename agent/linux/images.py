@@ -1,11 +1,14 @@
 """containerd's image store, through ctr: the namespace and the labels are the ones that its CRI plugin reads."""
 
 import json
-import tarfile
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from agent.linux.run import Run, run
 from units.errors import Fatal, Retryable
+
+if TYPE_CHECKING:
+    import tarfile
 
 _QUERY = 30.0
 _IMPORT = 600.0  # an archive of 100 MB on a cold EBS root volume
@@ -66,6 +69,8 @@ class ContainerdImages:
 
 def archive_references(archive: str) -> tuple[str, ...]:
     """The names in an OCI layout or `docker save` archive; for messages, so an unreadable one has none."""
+    import tarfile
+
     try:
         with tarfile.open(archive) as tar:
             return tuple(dict.fromkeys(_names(tar)))
@@ -73,7 +78,7 @@ def archive_references(archive: str) -> tuple[str, ...]:
         return ()
 
 
-def _names(tar: tarfile.TarFile) -> Iterator[str]:
+def _names(tar: "tarfile.TarFile") -> Iterator[str]:
     for member in tar:
         if not member.isfile() or member.size > _INDEX_LIMIT or not (file := tar.extractfile(member)):
             continue

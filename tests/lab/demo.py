@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests.lab.kubernetes.provide import provide
-from tests.lab.scenario import GROUP, Scenario
+from tests.lab.scenario import GROUP, Scenario, StepFailed
 from tests.lab.screen import Screen
 
 RUN_DIRECTORY = Path(os.environ.get("BOOTWRIGHT_LAB", "/var/tmp/bootwright-lab"))  # noqa: S108 - root's, mode 0700
@@ -37,6 +37,11 @@ def main() -> int:
         instance = scenario.launch(GROUP)
         scenario.wait_until_ready(instance)
         _show(scenario, instance, screen)
+    except StepFailed as error:
+        screen.note(
+            f"\nthe demo stops here: {error}\nthe lab is still up to look at: python -m tests.lab status; end it: make down"
+        )
+        return 1
     except KeyboardInterrupt:
         screen.note("interrupted; ending the lab")
         scenario.down()

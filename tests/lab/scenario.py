@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -46,7 +47,7 @@ etcdClusters:
       - name: a
         zone: {zone}
     volume:
-      sizeGib: {gib}
+      sizeGiB: {gib}
 instanceGroups:
   - name: {group}
     role: control-plane
@@ -88,7 +89,7 @@ class Scenario:
         self._image = image.bake([(path, _sha256(path)) for path in files]).id
         self.screen.step("Starting a region: EC2, S3, KMS, IMDS and a load balancer on this machine")
         region.end(self.directory / "region")
-        self.lab = region.start(self.directory / "region", RegionSettings())
+        self.lab = region.start(self.directory / "region", RegionSettings(image_id=self._image))
 
     def found(self) -> None:
         """Write the spec and found the cluster: bucket, keys, authorities."""
@@ -111,8 +112,8 @@ class Scenario:
         )
         self.screen.note(self.spec.read_text().rstrip())
         self.screen.step("Founding the cluster: bucket, signing keys, authorities")
-        for path in sorted((self.directory / "keys").glob("*")):
-            path.unlink()
+        # Keys of a demo before: that cluster went with its region.
+        shutil.rmtree(self.directory / "keys", ignore_errors=True)
         self.coordinator("init", "--create-bucket")
 
     def publish(self) -> None:
@@ -163,7 +164,8 @@ class Scenario:
             self.screen.wait(f"{stage}: {waiting}" if waiting else stage)
             if stage == "ready" and self._joined(instance, status):
                 return status
-            if stage in ("refused", "failed") or time.monotonic() > deadline:
+            gone = self.client.instance(instance)["state"] not in ("pending", "running")
+            if gone or stage in ("refused", "failed") or time.monotonic() > deadline:
                 raise StepFailed(
                     f"{instance} did not become ready: {json.dumps(status.get('conditions'), indent=1)}\n"
                     + self.client.machine(instance).console()[-4000:]
@@ -182,7 +184,7 @@ class Scenario:
     def _joined(self, instance: str, status: dict[str, Any]) -> bool:
         if not self.provided.real:
             return (
-                self.client.machine(instance).exec("test", "-s", "/run/bootwright/kubelet-double.json").exit_code == 0
+                self.client.machine(instance).exec("test", "-s", "/run/bootwright/kubelet-double.json").returncode == 0
             )
         name = status["node_name"]
         path = "{.status.conditions[?(@.type=='Ready')].status}"

@@ -34,7 +34,7 @@ CONTROL_PLANE_STATEMENTS = (
     _allow("s3:DeleteObject", ["arn:aws:s3:::*/etcd/*/backups/*"]),
     _allow("kms:Decrypt", "*"),
     _allow(["ec2:DescribeVolumes", "ec2:AttachVolume", "ec2:DetachVolume"], "*"),
-    _allow(["ec2:CreateTags", "ec2:ModifyInstanceAttribute"], "*"),
+    _allow(["ec2:CreateTags", "ec2:DeleteTags", "ec2:ModifyInstanceAttribute"], "*"),
 )
 STATEMENTS = {NODE: NODE_STATEMENTS, CONTROL_PLANE: CONTROL_PLANE_STATEMENTS}
 
