@@ -71,7 +71,10 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
     for profile, authority in (("etcd-server", "etcd-clients"), ("etcd-peer", "etcd-peers")):
         yield Certificate(
             path=paths.pem("etcd", f"{name}-{profile.removeprefix('etcd-')}"),
-            request=CertificateRequest(profile=profile, name=dns_name, ip_addresses=(facts.private_ip,)),
+            # The short name is the CN, which has room for 64 characters; peers and clients look at the SANs.
+            request=CertificateRequest(
+                profile=profile, name=member.name, dns_names=(dns_name,), ip_addresses=(facts.private_ip,)
+            ),
             bundle=manifest.trust.authority(authority).bundle,  # type: ignore[arg-type]  # a literal of the tuple above
             jitter_key=facts.instance_id,
             owner="etcd",
