@@ -3,8 +3,9 @@
 A second boot finds the remembered serial number in sysfs and our file system on the device, and asks EC2 nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from agent.attaching import Attaching, AttachingEc2
 from agent.aws.volumes import VolumeRecord
@@ -15,7 +16,10 @@ from units.evidence import DeviceEvidence
 from units.host import HeldVolume, VolumeClaim
 from units.volumes import Use
 
+Result = TypeVar("Result")
+
 ATTACH_LIMIT = 300.0  # seconds; then the boot ends with "retry later" and systemd starts it again
+EC2_LIMIT = 60.0  # seconds for a single call to come through
 DEVICE_LIMIT = 60.0  # seconds from `attached` until the kernel must show the disk
 
 
@@ -92,7 +96,9 @@ class NodeVolumes:
 
     def evidence(self, volume: HeldVolume) -> DeviceEvidence:
         half = self._disks.device_evidence(volume.volume_id, volume.device)
-        record = self._remembered_record(volume.volume_id, half) or self._ec2.record(volume.volume_id)
+        record = self._remembered_record(volume.volume_id, half) or self._patiently(
+            f"asking EC2 about {volume.volume_id}", lambda: self._ec2.record(volume.volume_id)
+        )
         if record.formatted_uuid is not None and record.intent_uuid is None:
             self._memory.note_formatted(volume.volume_id, record.formatted_uuid)
         return DeviceEvidence(
@@ -104,13 +110,19 @@ class NodeVolumes:
         )
 
     def record_intent(self, volume: HeldVolume, uuid: str) -> None:
-        self._ec2.record_intent(volume.volume_id, uuid)
+        self._patiently(
+            f"recording the intent to format {volume.volume_id}",
+            lambda: self._ec2.record_intent(volume.volume_id, uuid),
+        )
 
     def format(self, volume: HeldVolume, uuid: str, label: str) -> None:
         self._disks.make_ext4(volume.volume_id, volume.device, uuid, label)
 
     def record_formatted(self, volume: HeldVolume, uuid: str) -> None:
-        self._ec2.record_formatted(volume.volume_id, uuid)
+        self._patiently(
+            f"recording that {volume.volume_id} is formatted",
+            lambda: self._ec2.record_formatted(volume.volume_id, uuid),
+        )
         self._memory.note_formatted(volume.volume_id, uuid)
 
     def repair(self, volume: HeldVolume) -> None:
@@ -118,6 +130,9 @@ class NodeVolumes:
 
     def grow(self, volume: HeldVolume) -> None:
         self._disks.grow(volume.device)
+
+    def _patiently(self, name: str, call: Callable[[], Result]) -> Result:
+        return self._waits.until(name, call, limit=EC2_LIMIT, pause=1.0)
 
     def _remembered_record(self, volume_id: str, half: DeviceHalf) -> VolumeRecord | None:
         """Memory vouches only for a file system that is there; over anything else EC2 is asked what it knows."""

@@ -42,7 +42,7 @@ class Ec2Access:
             config=botocore.config.Config(
                 connect_timeout=3,
                 read_timeout=20,
-                retries={"mode": "standard", "total_max_attempts": 3},
+                retries={"total_max_attempts": 1},  # agent.waits tries again, and says so meanwhile
                 proxies={},
                 ignore_configured_endpoint_urls=True,
             ),
@@ -72,9 +72,7 @@ def explain(code: str, said: str, action: str, what: str, source: str) -> Bootwr
     """The table of etcd-pki.md 1.2: what each refusal means for whoever wants a volume."""
     if code == "InvalidParameterValue" and "in use" in said:
         return DeviceNameTaken("volume-device-name-taken", f"{what}: {said}")
-    if code.startswith("Throttling"):
-        code = "RequestLimitExceeded"
-    make = _BY_CODE.get(code, _unexpected)
+    make = _busy if code.startswith("Throttling") else _BY_CODE.get(code, _unexpected)
     return make(f"{action} of {what}: {said} ({code})", action, source)
 
 

@@ -1,0 +1,190 @@
+"""EC2's half of a volume: what moto answers truthfully (describe, tags), and the refusals it never gives."""
+
+import pytest
+
+from agent.aws.credentials import Credentials
+from agent.aws.ec2 import DeviceNameTaken, Ec2Access, LostRace
+from agent.aws.volumes import FORMATTED, INTENT, Ec2Volumes
+from units.errors import BootwrightError, Refused
+from units.host import VolumeClaim
+
+KEYS = Credentials("AKIDTEST", "secret", "token", source="role demo-control-plane")
+CLAIM = VolumeClaim("demo", "main", ("a", "b"), ("a",), 1)
+
+
+@pytest.fixture
+def ec2(moto_endpoint):
+    import boto3
+
+    return boto3.client(
+        "ec2", endpoint_url=moto_endpoint, region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+
+
+@pytest.fixture
+def instance_id(ec2) -> str:
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    return ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+
+
+@pytest.fixture
+def cluster(request) -> str:
+    """Moto lives as long as the session: every test has a cluster of its own."""
+    return f"demo-{abs(hash(request.node.name))}"
+
+
+@pytest.fixture
+def make_volume(ec2, cluster):
+    def make(tag: str, *, of: str | None = None, etcd: str = "main") -> str:
+        tags = {f"kubernetes.io/cluster/{of or cluster}": "owned", f"k8s.io/etcd/{etcd}": tag}
+        return ec2.create_volume(
+            AvailabilityZone="eu-west-1a",
+            Size=1,
+            TagSpecifications=[
+                {"ResourceType": "volume", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+            ],
+        )["VolumeId"]
+
+    return make
+
+
+@pytest.fixture
+def claim(cluster) -> VolumeClaim:
+    return VolumeClaim(cluster, "main", ("a", "b"), ("a",), 1)
+
+
+@pytest.fixture
+def volumes(moto_endpoint, instance_id) -> Ec2Volumes:
+    return Ec2Volumes(Ec2Access("eu-west-1", lambda: KEYS, moto_endpoint), instance_id=instance_id)
+
+
+def test_only_this_clusters_volumes_of_this_etcd_are_candidates(volumes, make_volume, claim) -> None:
+    wanted = {make_volume("a/a,b"), make_volume("b/a,b")}
+    make_volume("a/a,b", of="another-cluster")
+    make_volume("a/a,b", etcd="events")
+    found = volumes.candidates(claim)
+    assert {volume.volume_id for volume in found} == wanted
+    assert {volume.tag for volume in found} == {"a/a,b", "b/a,b"}
+    assert all((volume.zone, volume.state, volume.attachments) == ("eu-west-1a", "available", ()) for volume in found)
+
+
+def test_an_attachment_names_its_holder_and_the_holders_state(volumes, make_volume, claim, ec2, instance_id) -> None:
+    volume_id = make_volume("a/a,b")
+    volumes.attach(volume_id, "/dev/xvdbz")
+    (own,) = volumes.candidates(claim)
+    assert [(a.instance_id, a.state) for a in own.attachments] == [(instance_id, "attached")]
+    assert "/dev/xvdbz" in volumes.device_names_in_use()
+    volumes.detach_own(volume_id)
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    other = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    ec2.attach_volume(VolumeId=volume_id, InstanceId=other, Device="/dev/xvdbz")
+    ec2.stop_instances(InstanceIds=[other])
+    (held,) = volumes.candidates(claim)
+    assert held.attachments[0].instance_id == other
+    assert held.attachments[0].instance_state in ("stopping", "stopped")
+
+
+def test_intent_and_formatted_go_through_tags(volumes, make_volume) -> None:
+    volume_id = make_volume("a/a,b")
+    assert volumes.record(volume_id).intent_uuid is None
+    volumes.record_intent(volume_id, "uuid-1")
+    assert volumes.record(volume_id).intent_uuid == "uuid-1"
+    volumes.record_formatted(volume_id, "uuid-1")
+    record = volumes.record(volume_id)
+    assert (record.intent_uuid, record.formatted_uuid, record.created_from) == (None, "uuid-1", None)
+
+
+def test_a_volume_from_a_snapshot_says_so(volumes, make_volume, ec2) -> None:
+    snapshot = ec2.create_snapshot(VolumeId=make_volume("a/a,b"))["SnapshotId"]
+    copied = ec2.create_volume(AvailabilityZone="eu-west-1a", SnapshotId=snapshot)["VolumeId"]
+    assert volumes.record(copied).created_from == snapshot
+
+
+def error(code: str, said: str = "words") -> bytes:
+    return f"<Response><Errors><Error><Code>{code}</Code><Message>{said}</Message></Error></Errors></Response>".encode()
+
+
+@pytest.fixture
+def scripted(server) -> Ec2Volumes:
+    return Ec2Volumes(Ec2Access("eu-west-1", lambda: KEYS, server.url), instance_id="i-1")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "ours", "exit_code"),
+    [
+        (400, "VolumeInUse", "volume-lost-race", 4),
+        (400, "IncorrectState", "volume-incorrect-state", 4),
+        (400, "InvalidVolume.ZoneMismatch", "volume-wrong-zone", 3),
+        (400, "AttachmentLimitExceeded", "volume-attachment-limit", 1),
+        (400, "InvalidVolume.NotFound", "ec2-not-visible", 4),
+        (400, "InvalidInstanceID.NotFound", "ec2-not-visible", 4),
+        (503, "RequestLimitExceeded", "ec2-busy", 4),
+        (400, "ThrottlingException", "ec2-busy", 4),
+        (500, "InternalError", "ec2-busy", 4),
+        (503, "Unavailable", "ec2-busy", 4),
+        (403, "UnauthorizedOperation", "ec2-access-denied", 4),
+        (401, "AuthFailure", "ec2-credentials-refused", 4),
+        (400, "RequestExpired", "ec2-credentials-refused", 4),
+        (400, "Surprise", "ec2-unexpected", 1),
+    ],
+)
+def test_each_refusal_of_attach_has_its_meaning(scripted, server, answer, status, code, ours, exit_code) -> None:
+    server.script(answer(status, error(code)))
+    with pytest.raises(BootwrightError) as caught:
+        scripted.attach("vol-1", "/dev/xvdbz")
+    assert (caught.value.code, caught.value.exit_code) == (ours, exit_code)
+    assert code in caught.value.message
+    assert caught.value.remedy
+
+
+def test_a_taken_device_name_and_a_lost_race_have_classes_of_their_own(scripted, server, answer) -> None:
+    said = "Invalid value '/dev/xvdbz' for unixDevice. Attachment point /dev/xvdbz is already in use"
+    server.script(answer(400, error("InvalidParameterValue", said)))
+    with pytest.raises(DeviceNameTaken):
+        scripted.attach("vol-1", "/dev/xvdbz")
+    server.script(answer(400, error("InvalidParameterValue", "something else")))
+    with pytest.raises(BootwrightError) as caught:
+        scripted.attach("vol-1", "/dev/xvdbz")
+    assert caught.value.code == "ec2-unexpected"
+    server.script(answer(400, error("VolumeInUse")))
+    with pytest.raises(LostRace):
+        scripted.attach("vol-1", "/dev/xvdbz")
+
+
+def test_a_denial_names_the_action_and_the_role(scripted, server, answer) -> None:
+    server.script(answer(403, error("UnauthorizedOperation", "no identity-based policy")))
+    with pytest.raises(BootwrightError) as caught:
+        scripted.record_intent("vol-1", "uuid")
+    assert "role demo-control-plane" in caught.value.message
+    assert "ec2:CreateTags" in caught.value.remedy
+
+
+def test_an_attachment_that_dies_with_its_instance_is_refused(scripted, server, answer) -> None:
+    body = b"""<DescribeVolumesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><volumeSet><item>
+    <volumeId>vol-1</volumeId><attachmentSet><item><instanceId>i-1</instanceId>
+    <deleteOnTermination>true</deleteOnTermination></item></attachmentSet></item></volumeSet></DescribeVolumesResponse>"""
+    server.script(answer(200, body))
+    with pytest.raises(Refused) as caught:
+        scripted.record("vol-1")
+    assert caught.value.code == "volume-dies-with-instance"
+    assert "modify-instance-attribute" in caught.value.remedy
+
+
+def test_an_unreachable_ec2_is_told(waits) -> None:
+    volumes = Ec2Volumes(Ec2Access("eu-west-1", lambda: KEYS, "http://127.0.0.1:1"), instance_id="i-1")
+    with pytest.raises(BootwrightError) as caught:
+        volumes.candidates(CLAIM)
+    assert (caught.value.code, caught.value.exit_code) == ("ec2-unreachable", 4)
+
+
+def test_environment_and_home_of_root_play_no_part(scripted, server, answer, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDWRONG")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    server.script(answer(200, b"<AttachVolumeResponse/>"))
+    scripted.attach("vol-1", "/dev/xvdbz")
+    assert "AKIDTEST" in server.requests[0][2]["authorization"]
+
+
+def test_tags_are_named_as_documented() -> None:
+    assert (INTENT, FORMATTED) == ("bootwright.io/format-intent", "bootwright.io/formatted")
