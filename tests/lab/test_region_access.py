@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.lab.region import sdk
 from tests.lab.region.client import LabClient
 from tests.lab.region.fixtures import World
 from tests.lab.region.guest import Guest
@@ -40,16 +41,10 @@ def guest(lab: LabClient) -> Callable[[str], Guest]:
     return launch
 
 
-def operator(lab: LabClient, service: str, **wrong: str) -> Any:
-    import boto3
-
+def stranger(lab: LabClient, key: str = "", secret: str = "") -> Callable[[str], Any]:
+    """Clients like the operator's but for what is given."""
     names = lab.environment()
-    asked = {
-        "aws_access_key_id": names["AWS_ACCESS_KEY_ID"],
-        "aws_secret_access_key": names["AWS_SECRET_ACCESS_KEY"],
-        "region_name": "eu-west-1",
-    }
-    return boto3.client(service, endpoint_url=lab.endpoint_url, **(asked | wrong))
+    return sdk.clients(lab.endpoint_url, key or names["AWS_ACCESS_KEY_ID"], secret or names["AWS_SECRET_ACCESS_KEY"])
 
 
 def calls(client: Callable[[str], Any]) -> dict[str, Callable[[], object]]:
@@ -73,8 +68,8 @@ def calls(client: Callable[[str], Any]) -> dict[str, Callable[[], object]]:
     ],
 )
 def test_an_unknown_key_is_refused(service: str, code: str, lab: LabClient, bucket: Any) -> None:
-    stranger = calls(lambda name: operator(lab, name, aws_access_key_id="AKIAIOSFODNN7EXAMPLE"))
-    assert refusal(stranger[service])[0] == code
+    attempts = calls(stranger(lab, key="AKIAIOSFODNN7EXAMPLE"))
+    assert refusal(attempts[service])[0] == code
 
 
 @pytest.mark.parametrize(
@@ -88,8 +83,8 @@ def test_an_unknown_key_is_refused(service: str, code: str, lab: LabClient, buck
     ],
 )
 def test_a_wrong_signature_is_refused(service: str, code: str, lab: LabClient, bucket: Any) -> None:
-    forger = calls(lambda name: operator(lab, name, aws_secret_access_key="guessed"))
-    assert refusal(forger[service])[0] == code
+    attempts = calls(stranger(lab, secret="guessed"))
+    assert refusal(attempts[service])[0] == code
 
 
 def test_bare_moto_lets_every_stranger_in(bare: World) -> None:
@@ -131,10 +126,9 @@ def signed(
     return request.prepare()
 
 
-def send(request: Any, body: bytes | None = None, **headers: str) -> requests.Response:
-    return requests.post(
-        request.url, data=request.body if body is None else body, headers={**request.headers, **headers}, timeout=10
-    )
+def send(request: Any, changed: Mapping[str, str] | None = None, body: bytes = STS_BODY) -> requests.Response:
+    headers = dict(request.headers) | dict(changed or {})
+    return requests.post(request.url, data=body, headers=headers, timeout=10)
 
 
 def test_sts_answers_the_request_that_was_signed_and_no_other(lab: LabClient) -> None:
@@ -144,17 +138,17 @@ def test_sts_answers_the_request_that_was_signed_and_no_other(lab: LabClient) ->
     assert good.status_code == 200
     assert b"<Arn>arn:aws:iam::123456789012:user/operator</Arn>" in good.content
     for answer in (
-        send(request, **{"X-Node-Audience": "cluster-b"}),
-        send(request, **{"X-Node-Request-Sha256": hashlib.sha256(b"other csr").hexdigest()}),
+        send(request, {"X-Node-Audience": "cluster-b"}),
+        send(request, {"X-Node-Request-Sha256": hashlib.sha256(b"other csr").hexdigest()}),
         send(request, body=STS_BODY + b"&X=1"),
-        send(request, **{"X-Amz-Security-Token": "smuggled"}),
-        send(request, **{"X-Amz-Extra": "not signed"}),
+        send(request, {"X-Amz-Security-Token": "smuggled"}),
+        send(request, {"X-Amz-Extra": "not signed"}),
     ):
         assert answer.status_code == 403, answer.text
 
 
 def test_sts_speaks_json_to_those_who_accept_it(lab: LabClient) -> None:
-    answer = send(signed(lab), Accept="application/json").json()
+    answer = send(signed(lab), {"Accept": "application/json"}).json()
     assert answer["GetCallerIdentityResponse"]["GetCallerIdentityResult"]["Account"] == "123456789012"
 
 
@@ -194,11 +188,10 @@ def test_the_identity_role_proves_the_instance_and_may_do_nothing(guest: Callabl
     assert refusal(ec2.describe_instances)[0] == "UnauthorizedOperation"
 
 
-def test_a_role_key_without_its_token_is_refused(lab: LabClient, guest: Callable[[str], Guest]) -> None:
-    found = dict(guest("nodes").credentials())
-    found["Token"] = ""
-    client = Guest.client(lab.endpoint_url, "sts", found)
-    assert refusal(client.get_caller_identity)[0] == "InvalidClientTokenId"
+def test_a_role_key_without_its_token_is_refused(guest: Callable[[str], Guest]) -> None:
+    node = guest("nodes")
+    sts = node.aws("sts", {**node.credentials(), "Token": ""})
+    assert refusal(sts.get_caller_identity)[0] == "InvalidClientTokenId"
 
 
 def test_only_the_control_plane_reads_secrets(bucket: Any, guest: Callable[[str], Guest]) -> None:
@@ -258,21 +251,12 @@ def test_a_fault_with_a_count_clears_itself(lab: LabClient) -> None:
 
 def _status(lab: LabClient) -> int:
     """Without botocore's retries in between."""
-    import boto3
-    from botocore.config import Config
     from botocore.exceptions import ClientError
 
     names = lab.environment()
-    ec2 = boto3.client(
-        "ec2",
-        endpoint_url=lab.endpoint_url,
-        region_name="eu-west-1",
-        aws_access_key_id=names["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=names["AWS_SECRET_ACCESS_KEY"],
-        config=Config(retries={"total_max_attempts": 1}),
-    )
+    keys = names["AWS_ACCESS_KEY_ID"], names["AWS_SECRET_ACCESS_KEY"]
     try:
-        answer = ec2.describe_volumes()
+        answer = sdk.client(lab.endpoint_url, "ec2", *keys, attempts=1).describe_volumes()
     except ClientError as error:
         answer = error.response
     return int(answer["ResponseMetadata"]["HTTPStatusCode"])

@@ -19,6 +19,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from tests.lab.region import sdk
 from tests.lab.region.answers import own_answers
 from tests.lab.region.balancer import Balancer
 from tests.lab.region.control import ControlServer
@@ -95,7 +96,8 @@ class Region:
             "AWS_REGION": self._settings.region,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        outputs = provision(functools.partial(_client, environment), self._settings, self._backend.name_image)
+        operator = sdk.clients(endpoint, OPERATOR_KEY, self._secret)
+        outputs = provision(operator, self._settings, self._backend.name_image)
         threading.Thread(target=self._watch, daemon=True).start()
         return {
             "pid": os.getpid(),
@@ -147,18 +149,6 @@ class _ApiHandler(MotoRequestHandler):
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         LOG.warning("%s %s", self.address_string(), message % args)
-
-
-def _client(environment: dict[str, str], service: str) -> Any:
-    import boto3
-
-    return boto3.client(
-        service,
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        region_name=environment["AWS_REGION"],
-    )
 
 
 def _free_port(host: str) -> int:

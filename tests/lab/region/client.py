@@ -9,6 +9,7 @@ from typing import Any
 
 import requests
 
+from tests.lab.region import sdk
 from tests.lab.region.machines import Completed
 from tests.lab.region.roles import CONTROL_PLANE, NODE
 from tests.lab.region.settings import RunDirectory
@@ -75,16 +76,8 @@ class LabClient:
 
     def aws(self, service: str) -> Any:
         """A boto3 client as the operator."""
-        import boto3
-
         names = self.state["environment"]
-        return boto3.client(
-            service,
-            endpoint_url=names["AWS_ENDPOINT_URL"],
-            aws_access_key_id=names["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=names["AWS_SECRET_ACCESS_KEY"],
-            region_name=names["AWS_REGION"],
-        )
+        return sdk.client(self.endpoint_url, service, names["AWS_ACCESS_KEY_ID"], names["AWS_SECRET_ACCESS_KEY"])
 
     def run_instance(
         self,

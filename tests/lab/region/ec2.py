@@ -142,7 +142,7 @@ class StrictEC2Backend(EC2Backend):
         call = CURRENT_CALL.get()
         force = bool(call and call.form.get("Force", "").lower() == "true")
         with self.wiring.gate:
-            volume = self.get_volume(volume_id)
+            volume: Any = self.get_volume(volume_id)
             if instance_id:
                 self.get_instance(instance_id)
             check_detach(volume, instance_id, device_path)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.region import sdk
 from tests.lab.region.client import LabClient
 from tests.lab.region.lab import DOUBLES, Lab
 from tests.lab.region.provision import provision
@@ -98,27 +99,12 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         )
     try:
         World.wait(lambda: _listens(port))
-        aws = _clients(f"http://127.0.0.1:{port}")
+        aws = sdk.clients(f"http://127.0.0.1:{port}", "AKIAIOSFODNN7EXAMPLE", "none")
         outputs = provision(aws, PROMPT)
         yield World(aws, outputs["private_subnet_ids"], outputs["image_id"], lambda *_: None, lambda _: None)
     finally:
         server.terminate()
         server.wait()
-
-
-def _clients(endpoint: str) -> Callable[[str], Any]:
-    import boto3
-
-    def client(service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=endpoint,
-            aws_access_key_id="AKIAIOSFODNN7EXAMPLE",
-            aws_secret_access_key="none",
-            region_name=PROMPT.region,
-        )
-
-    return client
 
 
 def _listens(port: int) -> bool:

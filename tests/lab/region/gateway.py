@@ -153,7 +153,7 @@ def _check_checksum(call: Call) -> None:
         raise Refusal("BadDigest", "The SHA256 you specified did not match the calculated checksum.")
     declared = call.headers.get("content-md5")
     if declared:
-        digest = hashlib.file_digest(call.body, "md5").digest()
+        digest = hashlib.md5(call.body.read(), usedforsecurity=False).digest()
         call.body.seek(0)
         if declared != base64.b64encode(digest).decode():
             raise Refusal("BadDigest", "The Content-MD5 you specified did not match what we received.")

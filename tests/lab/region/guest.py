@@ -8,6 +8,8 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from tests.lab.region import sdk
+
 TOKEN = "X-aws-ec2-metadata-token"
 TTL = "X-aws-ec2-metadata-token-ttl-seconds"
 
@@ -62,20 +64,8 @@ class Guest:
 
     def aws(self, service: str, credentials: Mapping[str, str] | None = None) -> Any:
         """A boto3 client with the instance's role credentials, or with those given."""
-        client = self.client(self.endpoint_url, service, credentials or self.credentials())
+        found = credentials or self.credentials()
+        made = sdk.client(self.endpoint_url, service, found["AccessKeyId"], found["SecretAccessKey"], found["Token"])
         # botocore has no setting for the address a request leaves from.
-        client._endpoint.http_session._manager.connection_pool_kw["source_address"] = (self.address, 0)
-        return client
-
-    @staticmethod
-    def client(endpoint_url: str, service: str, credentials: Mapping[str, str]) -> Any:
-        import boto3
-
-        return boto3.client(
-            service,
-            endpoint_url=endpoint_url,
-            region_name="eu-west-1",
-            aws_access_key_id=credentials["AccessKeyId"],
-            aws_secret_access_key=credentials["SecretAccessKey"],
-            aws_session_token=credentials["Token"] or None,
-        )
+        made._endpoint.http_session._manager.connection_pool_kw["source_address"] = (self.address, 0)
+        return made
