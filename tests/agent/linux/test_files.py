@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from agent.linux import files as module
-from agent.linux.atomic import explained
+from agent.linux.atomic import explained, replacing
 from agent.linux.files import LinuxFiles
-from units.errors import Fatal
+from units.errors import Fatal, Retryable
 from units.host import FileState
 
 
@@ -438,6 +438,15 @@ def test_an_immutable_directory_is_explained(tmp_path: Path) -> None:
         assert "lsattr" in denied.value.remedy
     finally:
         subprocess.run(["chattr", "-i", tmp_path / "mount"], check=True)
+
+
+def test_two_agents_writing_one_file_at_once_lose_no_content(files: LinuxFiles, tmp_path: Path) -> None:
+    """The second sweeps the first one's temporary: the first must hear of it, and its file is the second's, whole."""
+    with pytest.raises(Retryable) as raced, replacing(tmp_path / "a", mode=0o644, ids=None) as first:
+        first.write(b"first")
+        write(files, "/a", b"second")
+    assert raced.value.code == "write-raced"
+    assert files.read("/a").content == b"second"
 
 
 def test_errors_of_ours_pass_through_an_explanation_unchanged() -> None:
