@@ -112,6 +112,7 @@ class Repository:
         """Sign freshness again with the online key, and the snapshot when a third of its life or less is left."""
         state = self.read()
         for tries in range(1, COMMIT_TRIES + 1):
+            self._require_fresh_targets(state)
             signers = self._signers(state.root, keys, "snapshot", "timestamp")
             try:
                 version = self._renew(state, signers)
@@ -129,6 +130,15 @@ class Repository:
                 remedy="sign a new root with `coordinator trust rotate`",
             )
         return keys.signers(root, *roles)
+
+    def _require_fresh_targets(self, state: State) -> None:
+        if state.targets.is_expired(self._clock()):
+            raise Refused(
+                "targets-expired",
+                f"{self.store.url}: the targets expired at {state.targets.expires:%Y-%m-%dT%H:%MZ}; "
+                "the online key cannot renew content",
+                remedy="run `coordinator publish --yes` where the targets key is",
+            )
 
     def _write(self, state: State | None, draft: Draft, signers: dict[str, list[Signer]]) -> int:
         """Targets, then metadata, then the commit. Returns the timestamp's version."""

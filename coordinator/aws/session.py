@@ -126,7 +126,8 @@ def _from_response(error: Any, action: str, resource: str) -> BootwrightError:
 
 
 def _from_library(error: Exception, action: str, resource: str) -> BootwrightError:
-    from botocore.exceptions import HTTPClientError, NoCredentialsError, ProfileNotFound
+    from botocore.exceptions import ConnectionError as NoConnection
+    from botocore.exceptions import HTTPClientError, IncompleteReadError, NoCredentialsError, ProfileNotFound
 
     if isinstance(error, NoCredentialsError | ProfileNotFound):
         return Fatal(
@@ -134,7 +135,7 @@ def _from_library(error: Exception, action: str, resource: str) -> BootwrightErr
             f"no AWS credentials for {action} on {resource}: {error}",
             remedy="set AWS_PROFILE, or run where a role is attached",
         )
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, HTTPClientError | NoConnection | IncompleteReadError):
         return Retryable(
             "aws-unreachable",
             f"{action} on {resource}: {error}",
