@@ -442,9 +442,14 @@ def test_an_immutable_directory_is_explained(tmp_path: Path) -> None:
 
 def test_two_agents_writing_one_file_at_once_lose_no_content(files: LinuxFiles, tmp_path: Path) -> None:
     """The second sweeps the first one's temporary: the first must hear of it, and its file is the second's, whole."""
-    with pytest.raises(Retryable) as raced, replacing(tmp_path / "a", mode=0o644, ids=None) as first:
-        first.write(b"first")
-        write(files, "/a", b"second")
+
+    def first_with_the_second_in_its_midst() -> None:
+        with replacing(tmp_path / "a", mode=0o644, ids=None) as first:
+            first.write(b"first")
+            write(files, "/a", b"second")
+
+    with pytest.raises(Retryable) as raced:
+        first_with_the_second_in_its_midst()
     assert raced.value.code == "write-raced"
     assert files.read("/a").content == b"second"
 
