@@ -54,6 +54,6 @@ def test_an_empty_bucket_says_what_is_missing(on_moto, moto_endpoint) -> None:
         "s3", endpoint_url=moto_endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
     ).create_bucket(Bucket="empty-bucket")
     _, node = on_moto
-    with pytest.raises(BootwrightError, match="1.root.json does not exist") as caught:
+    with pytest.raises(BootwrightError, match=r"1\.root\.json does not exist") as caught:
         node("empty-bucket").refresh()
     assert (caught.value.code, caught.value.exit_code) == ("trust-object-missing", 4)
