@@ -5,9 +5,10 @@ A token comes first (PUT), lives six hours, and is renewed when IMDS forgets it 
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
+from urllib.parse import quote
 
 from agent.aws.credentials import Credentials
 from agent.aws.http import Broken, Http, Timeouts, TooLarge
@@ -30,7 +31,7 @@ _HOP_LIMIT = (
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What IMDS says about this machine; all of it fixed for the life of the instance, tags excepted."""
+    """What IMDS says about this machine; all of it fixed for the life of the instance."""
 
     instance_id: str
     region: str
@@ -41,7 +42,6 @@ class Instance:
     image_id: str
     private_ip: str
     local_hostname: str
-    tags: dict[str, str] = field(default_factory=dict)  # empty unless InstanceMetadataTags is enabled
 
 
 class _NotYet(Retryable):
@@ -72,7 +72,6 @@ class Imds:
                 image_id=_text(document, "imageId"),
                 private_ip=self._required("/latest/meta-data/local-ipv4"),
                 local_hostname=self._required("/latest/meta-data/local-hostname"),
-                tags=self.tags(),
             )
         except (KeyError, TypeError) as error:
             raise _unexpected("instance-identity/document", f"lacks {error}") from error
@@ -85,9 +84,9 @@ class Imds:
         return self._get("/latest/user-data")
 
     def tags(self) -> dict[str, str]:
-        """The instance's tags; empty when the instance does not show them in IMDS."""
+        """The instance's tags; empty unless InstanceMetadataTags is enabled. One request for each tag."""
         names = (self._get("/latest/meta-data/tags/instance") or b"").decode(errors="replace").split("\n")
-        return {name: self._required(f"/latest/meta-data/tags/instance/{name}") for name in names if name}
+        return {name: self._required(f"/latest/meta-data/tags/instance/{quote(name)}") for name in names if name}
 
     def credentials(self) -> Credentials:
         """The instance profile's role, renewed five minutes before it ends. A CredentialSource."""

@@ -80,8 +80,19 @@ def test_the_instance_is_read_with_one_token(imds, table) -> None:
     assert instance.instance_id == "i-0123456789abcdef0"
     assert (instance.zone, instance.region, instance.architecture) == ("eu-west-1a", "eu-west-1", "amd64")
     assert instance.private_ip == "10.0.0.7"
-    assert instance.tags == {"Name": "cp-1", "group": "control-plane"}
     assert table.tokens == 1
+
+
+def test_tags_are_read_by_name(imds, table) -> None:
+    assert imds.tags() == {"Name": "cp-1", "group": "control-plane"}
+    table.paths["/latest/meta-data/tags/instance"] = b"two words"
+    table.paths["/latest/meta-data/tags/instance/two%20words"] = b"x"
+    assert imds.tags() == {"two words": "x"}
+
+
+def test_the_region_is_read_alone(imds, table) -> None:
+    table.paths["/latest/meta-data/placement/region"] = b"eu-west-1"
+    assert imds.region() == "eu-west-1"
 
 
 def test_a_forgotten_token_is_renewed(imds, table) -> None:
@@ -93,7 +104,7 @@ def test_a_forgotten_token_is_renewed(imds, table) -> None:
 
 def test_instances_without_tags_in_metadata_have_none(imds, table) -> None:
     del table.paths["/latest/meta-data/tags/instance"]
-    assert imds.instance().tags == {}
+    assert imds.tags() == {}
 
 
 def test_user_data_is_none_when_the_launch_template_has_none(imds, table) -> None:
