@@ -19,6 +19,7 @@ from units.names import node_name
 from units.plan import plan
 from units.report import Report
 from units.resource import Resource
+from units.status import CertificateState
 
 
 class Node(Protocol):
@@ -38,6 +39,8 @@ class Node(Protocol):
     def verified_release(self) -> VerifiedRelease: ...
 
     def host(self, manifest: Manifest) -> Host: ...
+
+    def certificates(self, jitter_key: str) -> tuple[CertificateState, ...]: ...
 
     def remember(self, release: Release) -> None:
         """What was applied, for a boot without the store."""
@@ -70,6 +73,7 @@ def boot(node: Node) -> int:
             reporter.finish(failure.exit_code)
             return failure.exit_code
         node.remember(target.release)
+        reporter.update(certificates=node.certificates(target.facts.instance_id))
     except (BootwrightError, PkiError) as error:
         return reporter.failed(error)
     reporter.finish(0)
@@ -96,6 +100,7 @@ def find_target(node: Node) -> Target:
         verified = node.verified_release()
         release = decode_release(verified.release, cluster=settings.cluster, group=settings.group)
     facts = facts_of(instance, machine)
+    _warn_of_the_machine(reporter, machine)
     _tell(reporter, verified, release, facts)
     return Target(release, facts)
 
@@ -108,6 +113,23 @@ def apply_target(node: Node, target: Target, *, dry_run: bool) -> Report:
 
     host = node.host(target.manifest)
     return converge(plan(target.manifest, target.facts), host, dry_run=dry_run, observe=observe)
+
+
+def _warn_of_the_machine(reporter: Reporter, machine: MachineFacts) -> None:
+    if not machine.cgroup_v2:
+        reporter.condition(
+            "cgroup-v1",
+            "this machine runs on cgroup v1; kubelet 1.35 and later refuses to start on it",
+            remedy="boot with systemd.unified_cgroup_hierarchy=1, or use an image of this decade",
+            severity="warning",
+        )
+    if not machine.time_synchronised:
+        reporter.condition(
+            "clock-not-synchronised",
+            "the kernel's clock is not synchronised yet: a wrong clock breaks certificates and AWS signatures",
+            remedy="chronyc tracking; 169.254.169.123 must be reachable",
+            severity="warning",
+        )
 
 
 def _tell(reporter: Reporter, verified: VerifiedRelease, release: Release, facts: NodeFacts) -> None:

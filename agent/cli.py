@@ -69,6 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(module: Any, parsed: argparse.Namespace) -> int:
+    from agent.linux.journal import install_handler
+
+    install_handler()
     try:
         return int(module.run(parsed))
     except BootwrightError as error:

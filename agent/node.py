@@ -12,6 +12,7 @@ from agent.aws.imds import Imds, Instance
 from agent.aws.kms import Kms
 from agent.aws.s3 import S3, Bucket
 from agent.aws.volumes import Ec2Volumes
+from agent.certificates import list_certificates
 from agent.durable import write_durably
 from agent.linux.assets import LocalAssets
 from agent.linux.clock import LinuxClock
@@ -37,7 +38,7 @@ from units.errors import Fatal, Retryable
 from units.host import Host
 from units.manifest import Manifest, Release, decode_release, encode_release
 from units.paths import RUN
-from units.status import NodeStatus, encode_status
+from units.status import CertificateState, NodeStatus, encode_status
 
 STATUS = Path(RUN) / "status.json"
 LOCK = Path(RUN) / "lock"
@@ -135,6 +136,9 @@ class RealNode:
     def remember(self, release: Release) -> None:
         APPLIED.parent.mkdir(parents=True, exist_ok=True)
         write_durably(APPLIED, encode_release(release), mode=0o600)
+
+    def certificates(self, jitter_key: str) -> tuple[CertificateState, ...]:
+        return list_certificates(self._clock.now(), jitter_key)
 
     def applied(self) -> Release:
         """What this machine applied last, as it was verified then."""

@@ -1,5 +1,6 @@
 """The screen of `agent status`. The only file of the agent that uses rich, and only when somebody looks."""
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,8 @@ _LOW_LIFE = 0.25
 def print_screen(status: NodeStatus, live: dict[str, Any], now: datetime) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
+    # Without a terminal (ssh with a command, a log) nothing should be folded at 80 columns.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     _headline(console, status, now)
     _conditions(console, status, now)
     _resources(console, status)

@@ -64,7 +64,8 @@ def _show(scenario: Scenario, instance: str, screen: Screen) -> None:
     scenario.coordinator("status")
     if scenario.provided.real:
         screen.step("What Kubernetes says")
-        sys.stdout.write(scenario.kubectl(instance, "get", "nodes", "-o", "wide") + "\n")
+        screen.command(("kubectl", "get", "nodes", "-o", "wide"))
+        sys.stdout.write(scenario.kubectl("get", "nodes", "-o", "wide").stdout)
     else:
         screen.step("What the double of kubelet vouches for")
         sys.stdout.write(scenario.on_node(instance, "cat", "/run/bootwright/kubelet-double.json") + "\n")

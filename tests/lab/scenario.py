@@ -114,6 +114,7 @@ class Scenario:
         self.screen.step("Founding the cluster: bucket, signing keys, authorities")
         # Keys of a demo before: that cluster went with its region.
         shutil.rmtree(self.directory / "keys", ignore_errors=True)
+        (self.directory / "kubeconfig").unlink(missing_ok=True)
         self.coordinator("init", "--create-bucket")
 
     def publish(self) -> None:
@@ -161,8 +162,9 @@ class Scenario:
         while True:
             status = self.status(instance)
             stage, waiting = status.get("stage", "no status yet"), status.get("waiting_for", "")
-            self.screen.wait(f"{stage}: {waiting}" if waiting else stage)
-            if stage == "ready" and self._joined(instance, status):
+            if stage != "ready":
+                self.screen.wait(f"{stage}: {waiting}" if waiting else stage)
+            elif self._joined(instance, status):
                 return status
             gone = self.client.instance(instance)["state"] not in ("pending", "running")
             if gone or stage in ("refused", "failed") or time.monotonic() > deadline:
@@ -186,17 +188,24 @@ class Scenario:
             return (
                 self.client.machine(instance).exec("test", "-s", "/run/bootwright/kubelet-double.json").returncode == 0
             )
-        name = status["node_name"]
         path = "{.status.conditions[?(@.type=='Ready')].status}"
-        said = self.client.machine(instance).exec(
-            "kubectl", "--kubeconfig", "/etc/kubernetes/kubelet.conf", "get", "node", name, "-o", f"jsonpath={path}"
-        )
-        if said.stdout.strip() != "True":
-            self.screen.wait(f"ready; Kubernetes: {(said.stdout or said.stderr).strip()[-100:] or 'not Ready yet'}")
-        return said.stdout.strip() == "True"
+        said = self.kubectl("get", "node", status["node_name"], "-o", f"jsonpath={path}")
+        ready = said.returncode == 0 and said.stdout.strip() == "True"
+        if not ready:
+            reason = "the node is not Ready yet" if said.returncode == 0 else said.stderr.strip().splitlines()[-1]
+            self.screen.wait(f"the agent is done; Kubernetes: {reason}")
+        return ready
 
-    def kubectl(self, instance: str, *arguments: str) -> str:
-        return self.on_node(instance, "kubectl", "--kubeconfig", "/etc/kubernetes/kubelet.conf", *arguments)
+    def kubectl(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """kubectl on this machine, as the administrator, through the load balancer."""
+        if self.provided.kubectl is None:
+            raise StepFailed("KUBERNETES_BIN_DIR holds no kubectl")
+        kubeconfig = self.directory / "kubeconfig"
+        if not kubeconfig.exists():
+            kubeconfig.touch(mode=0o600)
+            kubeconfig.write_text(self.coordinator("kubeconfig", "--ttl", "2h", capture=True))
+        command = [str(self.provided.kubectl), "--kubeconfig", str(kubeconfig), "--request-timeout=5s", *arguments]
+        return subprocess.run(command, text=True, check=False, timeout=60, capture_output=True)
 
     def on_node(self, instance: str, *command: str, timeout: float = 120.0) -> str:
         """What a command prints on the node; the exit code is not judged (`agent status` has its own meaning for it)."""
