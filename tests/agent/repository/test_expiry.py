@@ -91,6 +91,7 @@ def test_a_degraded_node_is_fresh_again_after_a_refresh(bench, publisher) -> Non
     bench.age(days=20)
     assert bench.node().refresh().condition == "TrustDegraded"
     assert bench.node().changed_since()
+    assert bench.node().kept().condition == "TrustStale"
     publisher.now = bench.clock.time
     publisher.refresh()
     assert bench.node().refresh().condition == "Fresh"
