@@ -87,7 +87,8 @@ class Attaching:
         """A name never used before by this machine, if there is one left."""
         known = self.memory.of_etcd(self.claim.etcd)
         used = known.device_names if known else ()
-        free = [name for name in DEVICE_NAMES if name not in self.ec2.device_names_in_use()]
+        in_use = self.ec2.device_names_in_use()
+        free = [name for name in DEVICE_NAMES if name not in in_use]
         fresh = [name for name in free if name not in used]
         if not free:
             raise Fatal(

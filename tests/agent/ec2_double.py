@@ -62,6 +62,10 @@ class Ec2Double:
         return tuple(self._describe(volume_id, volume) for volume_id, volume in self.region.volumes.items())
 
     def device_names_in_use(self) -> frozenset[str]:
+        self._called("DescribeInstances")
+        return self._names_in_use()
+
+    def _names_in_use(self) -> frozenset[str]:
         own = {volume.device_name for volume in self.region.volumes.values() if volume.holder == self.instance_id}
         return frozenset(own | {"/dev/xvda"})
 
@@ -72,7 +76,7 @@ class Ec2Double:
             raise self._error(*self.region.refuse.pop(0))
         if volume.holder is not None:
             raise self._error("VolumeInUse", f"{volume_id} is already attached to an instance")
-        if device_name in self.device_names_in_use():
+        if device_name in self._names_in_use():
             raise self._error("InvalidParameterValue", f"Attachment point {device_name} is already in use")
         volume.holder, volume.since, volume.device_name = self.instance_id, self.region.monotonic(), device_name
 

@@ -127,6 +127,8 @@ def test_the_first_candidate_that_is_free_is_attached_and_its_device_found(machi
     assert node.held(CLAIM) == held
     assert any("vol-0aaaaaaaaaaaaaaa0 is attaching here as /dev/xvdbz" in wait for wait in said)
     assert node._disks.done == ["patient /dev/aa0"]
+    assert region.calls[:3] == ["DescribeVolumes", "DescribeInstances", f"AttachVolume {A} /dev/xvdbz"]
+    assert set(region.calls[3:]) == {"DescribeVolumes"}
 
 
 def test_a_second_boot_finds_the_volume_without_asking_ec2(machine, region) -> None:
