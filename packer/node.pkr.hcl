@@ -50,11 +50,6 @@ source "amazon-ebs" "node" {
     }
   }
 
-  metadata_options {
-    http_endpoint = "enabled"
-    http_tokens   = "required"
-  }
-
   tags = {
     Name       = "bootwright-node-${local.build}"
     bootwright = "node"

@@ -4,6 +4,7 @@ A script runs as root in mount and process namespaces of its own. Whatever ends 
 with it, and a half-made image never gets the name of a whole one.
 """
 
+import contextlib
 import os
 import shutil
 import time
@@ -18,7 +19,7 @@ from tests.lab.run import run
 SCRIPTS = Path(__file__).parent / "bake"
 LOGICAL_GIB = 8  # sparse: an image takes the space of what is in it
 KEPT = 3  # of each layer, and whatever was used lately: a machine may still want to boot from it
-KEPT_SECONDS = 6 * 3600
+KEPT_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +99,19 @@ def _note_use(path: Path) -> None:
     os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
+def _open_files() -> set[Path]:
+    """Of every process: machines that run on an image reboot from it, too."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            found.add(link.readlink())
+    return found
+
+
 def _prune(layer: Layer) -> None:
     images = sorted(folder("layers").glob(f"{layer.name}-*.img"), key=lambda path: path.stat().st_atime, reverse=True)
     for old in images[KEPT:]:
-        if time.time() - old.stat().st_atime > KEPT_SECONDS:
+        if time.time() - old.stat().st_atime > KEPT_SECONDS and old not in _open_files():
             old.unlink()
     free = shutil.disk_usage(folder()).free
     if free < 5 << 30:
