@@ -6,18 +6,21 @@ AS_ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
 CODE := agent coordinator units pki tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-fast demo down test test-fast lint format types imports lab wheel bench golden lock clean
+.PHONY: help setup setup-fast setup-demo demo down test test-fast lint format types imports lab wheel bench golden lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: ## packages and .venv; everything below calls it
-	@tests/setup.sh
+	@tests/setup.sh test
 
 setup-fast:
-	@tests/setup.sh --no-root
+	@tests/setup.sh fast
 
-demo: setup ## a cluster spec becomes a running control-plane node in the lab (DOWN=1: tear it down afterwards)
+setup-demo:
+	@tests/setup.sh demo
+
+demo: setup-demo ## a cluster spec becomes a running control-plane node in the lab (DOWN=1: tear it down afterwards)
 	@$(AS_ROOT) $(PY) -m tests.lab.demo $(if $(DOWN),--down)
 
 down: ## end the lab that `make demo` left up

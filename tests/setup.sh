@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Everything that `make demo` and `make test` need on a fresh Debian or Ubuntu: packages, and a virtual environment
 # with exactly the locked dependencies. The second run finds it all there and takes a moment.
-#   tests/setup.sh            packages of the host and .venv
-#   tests/setup.sh --no-root  only .venv, and a list of packages that are missing
+#   tests/setup.sh demo       what the demo needs
+#   tests/setup.sh test       what the tests need, too
+#   tests/setup.sh fast       only .venv, and a list of packages that are missing: no root needed
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,7 +11,9 @@ say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 
 missing_packages() {
     local name
-    cat tests/packages.txt tests/lab/packages.txt packer/toolbox-packages.txt 2>/dev/null | sed 's/#.*//' | tr -s ' \t' '\n' |
+    local lists=(tests/python-packages.txt tests/lab/packages.txt)
+    [ "$purpose" = demo ] || lists+=(tests/packages.txt)
+    cat "${lists[@]}" | sed 's/#.*//' | tr -s ' \t' '\n' |
         sort -u | while read -r name; do
         [ -z "$name" ] && continue
         dpkg-query --show --showformat='${db:Status-Status}' "$name" 2>/dev/null | grep -qx installed || echo "$name"
@@ -21,7 +24,7 @@ install_packages() {
     local missing sudo=()
     mapfile -t missing < <(missing_packages)
     [ "${#missing[@]}" -eq 0 ] && return
-    if [ "${1:-}" = --no-root ]; then
+    if [ "$purpose" = fast ]; then
         say "not installed: ${missing[*]}"
         return
     fi
@@ -55,5 +58,6 @@ make_environment() {
     echo "$wanted" >.venv/.made-of
 }
 
-install_packages "$@"
+purpose=${1:-test}
+install_packages
 make_environment

@@ -14,7 +14,7 @@ from tests.lab.kubernetes.provide import provide
 from tests.lab.scenario import GROUP, Scenario, StepFailed
 from tests.lab.screen import Screen
 
-RUN_DIRECTORY = Path(os.environ.get("BOOTWRIGHT_LAB", "/var/tmp/bootwright-lab"))  # noqa: S108 - root's, mode 0700
+RUN_DIRECTORY = Path(os.environ.get("BOOTWRIGHT_LAB", "/var/tmp/bootwright-lab"))
 KEPT = Path(os.environ.get("BOOTWRIGHT_CACHE", "/var/cache/bootwright")) / "kubernetes"
 
 
@@ -39,7 +39,7 @@ def main() -> int:
         _show(scenario, instance, screen)
     except StepFailed as error:
         screen.note(
-            f"\nthe demo stops here: {error}\nthe lab is still up to look at: python -m tests.lab status; end it: make down"
+            f"\nthe demo stops here: {error}\nThe lab is still up: python -m tests.lab status; end it: make down"
         )
         return 1
     except KeyboardInterrupt:

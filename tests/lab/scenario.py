@@ -23,7 +23,7 @@ BUCKET = "bootwright-demo"
 ZONE = "eu-west-1a"
 VOLUME_GIB = 2
 READY_SECONDS = 600.0
-PASSPHRASE = "of the demo only"  # noqa: S105 - keys of a cluster that lives in a test directory
+PASSPHRASE = "of the demo only"
 
 SPEC = """\
 apiVersion: bootwright.io/v1
@@ -88,8 +88,8 @@ class Scenario:
         files = [path for _name, path, _where in self.provided.binaries] + [path for _ref, path in self.provided.images]
         self._image = image.bake([(path, _sha256(path)) for path in files]).id
         self.screen.step("Starting a region: EC2, S3, KMS, IMDS and a load balancer on this machine")
-        region.end(self.directory / "region")
-        self.lab = region.start(self.directory / "region", RegionSettings(image_id=self._image))
+        region.end(self.directory)
+        self.lab = region.start(self.directory, RegionSettings(image_id=self._image))
 
     def found(self) -> None:
         """Write the spec and found the cluster: bucket, keys, authorities."""
@@ -208,7 +208,7 @@ class Scenario:
         return subprocess.run(command, text=True, check=False, timeout=60, capture_output=True)
 
     def on_node(self, instance: str, *command: str, timeout: float = 120.0) -> str:
-        """What a command prints on the node; the exit code is not judged (`agent status` has its own meaning for it)."""
+        """What a command prints on the node; its exit code is not judged (`agent status` has a meaning of its own)."""
         self.screen.command(("ssh", instance, *command))
         done = self.client.machine(instance).exec(*command, timeout=timeout)
         return (done.stdout + done.stderr).rstrip()
@@ -238,7 +238,7 @@ class Scenario:
 
     def down(self) -> None:
         self.screen.step("Ending the lab")
-        region.end(self.directory / "region")
+        region.end(self.directory)
 
 
 def _tags(tags: dict[str, str]) -> list[dict[str, str]]:

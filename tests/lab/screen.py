@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 class Screen:
-    """Bold steps on stderr, so that stdout holds only what the commands print. Waits overwrite one line on a terminal."""
+    """Steps go to stderr: stdout holds only what the commands print. Waits overwrite one line on a terminal."""
 
     def __init__(self) -> None:
         self._tty = sys.stderr.isatty()
