@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from tests.lab.kubernetes.provide import provide
+from tests.lab.region.client import LabError
 from tests.lab.scenario import GROUP, Scenario, StepFailed
 from tests.lab.screen import Screen
 
@@ -37,7 +38,7 @@ def main() -> int:
         instance = scenario.launch(GROUP)
         scenario.wait_until_ready(instance)
         _show(scenario, instance, screen)
-    except StepFailed as error:
+    except (StepFailed, LabError) as error:
         screen.note(
             f"\nthe demo stops here: {error}\nThe lab is still up: python -m tests.lab status; end it: make down"
         )
