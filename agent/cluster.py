@@ -4,35 +4,21 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import requests
 
+from agent.cluster_stamp import STAMP, wanted_stamp
 from pki.certificate import combine
 from pki.keys import make_key, public_key_pem
 from pki.request import CertificateRequest
 from units.cluster_objects import cluster_objects, object_path
 from units.errors import Retryable
-from units.files import digest
 from units.host import Host
 from units.manifest import Manifest
 from units.names import url_host
-from units.paths import RUN, authority_bundle
+from units.paths import authority_bundle
 
-STAMP = f"{RUN}/cluster-objects"
 _SECONDS = 10
-
-
-def wanted_stamp() -> bytes:
-    return (digest(json.dumps(cluster_objects(), sort_keys=True).encode()) + "\n").encode()
-
-
-def objects_pending() -> bool:
-    """True until this boot has put them: every control-plane node does it once a boot, and after a change."""
-    try:
-        return Path(STAMP).read_bytes() != wanted_stamp()
-    except FileNotFoundError:
-        return True
 
 
 def put_cluster_objects(manifest: Manifest, host: Host, address: str) -> bool:

@@ -1,8 +1,5 @@
 """The real node: every adapter, put together. The only place that knows which class stands behind which port."""
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,6 +26,7 @@ from agent.linux.users import LinuxUsers
 from agent.records import S3Records
 from agent.reporter import Reporter
 from agent.repository import Repository
+from agent.run_state import write_status
 from agent.secrets import NodeSecrets
 from agent.settings import Settings
 from agent.trust import VerifiedRelease
@@ -37,11 +35,8 @@ from agent.waits import Waits
 from units.errors import Fatal, Retryable
 from units.host import Host
 from units.manifest import Manifest, Release, decode_release, encode_release
-from units.paths import RUN
 from units.status import CertificateState, NodeStatus, encode_status
 
-STATUS = Path(RUN) / "status.json"
-LOCK = Path(RUN) / "lock"
 APPLIED = Path("/var/lib/bootwright/applied.json")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -177,32 +172,3 @@ class RealNode:
         if self._settings is None or self._s3 is None or self._instance is None:
             raise Fatal("not-connected", "the store was asked for before the enrolment was known")
         return self._settings, self._s3, self._instance
-
-
-def write_status(status: NodeStatus) -> None:
-    STATUS.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    # /run is memory: a rename is enough for whoever reads, and nobody reads it after a power cut.
-    temporary = STATUS.with_name(".status.json.tmp")
-    temporary.write_bytes(encode_status(status))
-    temporary.replace(STATUS)
-
-
-@contextmanager
-def running_alone(command: str) -> Iterator[None]:
-    """One agent at a time may look or work: boot, sync and diff wait for each other, at most two minutes."""
-    LOCK.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with LOCK.open("a") as file:
-        waits = Waits()
-
-        def take() -> None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise Retryable(
-                    "agent-busy",
-                    f"`agent {command}` waits for another agent on this machine",
-                    remedy="`agent status` shows what it is doing",
-                ) from error
-
-        waits.until("the agent's lock", take, limit=120.0, longest=2.0)
-        yield

@@ -4,7 +4,8 @@ import argparse
 import sys
 
 from agent.boot import boot
-from agent.node import RealNode, running_alone
+from agent.node import RealNode
+from agent.run_state import running_alone
 from units.status import NodeStatus
 
 

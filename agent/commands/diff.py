@@ -4,7 +4,8 @@ import argparse
 import sys
 
 from agent.boot import apply_target, find_target
-from agent.node import RealNode, running_alone
+from agent.node import RealNode
+from agent.run_state import running_alone
 from units.report import Report
 
 CHANGES_PENDING = 5

@@ -10,7 +10,7 @@ from agent.certificates import list_certificates
 from agent.etcd import EtcdHealth, etcd_health
 from agent.linux.probes import LoopbackProbes
 from agent.linux.systemd import LinuxSystemd
-from agent.node import STATUS
+from agent.run_state import STATUS
 from units.errors import BootwrightError, Retryable
 from units.status import STAGE_OF_EXIT, NodeStatus, decode_status
 

@@ -2,12 +2,16 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
-from agent.commands.boot import summary
-from agent.node import STATUS, RealNode, running_alone
+from agent import quick_poll
+from agent.aws.imds import Imds
+from agent.run_state import STATUS, read_last_run, running_alone
 from agent.sync import NOTHING_NEW, sync
-from units.errors import Retryable
-from units.status import decode_status
+from agent.waits import Waits
+
+if TYPE_CHECKING:
+    from agent.node import RealNode
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -16,12 +20,35 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 def run(_arguments: argparse.Namespace) -> int:
     with running_alone("sync"):
-        if not STATUS.exists():
-            raise Retryable("not-booted", "`agent boot` has not run since this machine started")
-        status = decode_status(STATUS.read_bytes())
-        node = RealNode(status)
-        exit_code, done = sync(node, status)
+        node = _NodeOnDemand()
+        waits = Waits(progress=node.progress)
+        exit_code, done = sync(
+            read_last_run(), lambda: quick_poll.changed_since(Imds(waits=waits), waits=waits), node.get
+        )
     sys.stdout.write(f"agent sync: {done}\n")
     if done != NOTHING_NEW:
-        sys.stdout.write(summary(node.reporter.status) + "\n")
+        sys.stdout.write(node.summary() + "\n")
     return exit_code
+
+
+class _NodeOnDemand:
+    """The node, made when something is to be done or to be told, and not for a poll that finds nothing."""
+
+    def __init__(self) -> None:
+        self._node: RealNode | None = None
+
+    def get(self) -> "RealNode":
+        if self._node is None:
+            from agent.node import RealNode
+            from units.status import decode_status
+
+            self._node = RealNode(decode_status(STATUS.read_bytes()))
+        return self._node
+
+    def progress(self, text: str) -> None:
+        self.get().reporter.progress(text)
+
+    def summary(self) -> str:
+        from agent.commands.boot import summary
+
+        return summary(self.get().reporter.status)
