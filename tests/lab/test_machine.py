@@ -262,6 +262,8 @@ def test_helpers_are_killed_even_when_their_leader_has_gone(tmp_path: Path) -> N
         assert time.monotonic() < deadline
         time.sleep(0.01)
     helper = mark(int(output.read_text()))
+    while Path(f"/proc/{helper.pid}/comm").read_text() != "sleep\n":
+        assert time.monotonic() < deadline
     os.kill(leader.pid, signal.SIGKILL)
     os.waitpid(leader.pid, 0)
     kill_session(leader, frozenset({"another name"}))
