@@ -12,7 +12,7 @@ KEYS = Credentials("AKIDTEST", "secret", "token", source="role demo-control-plan
 CLAIM = VolumeClaim("demo", "main", ("a", "b"), ("a",), 1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ec2(moto_endpoint):
     import boto3
 
@@ -21,7 +21,7 @@ def ec2(moto_endpoint):
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def instance_id(ec2) -> str:
     image = ec2.describe_images()["Images"][0]["ImageId"]
     return ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
@@ -53,7 +53,7 @@ def claim(cluster) -> VolumeClaim:
     return VolumeClaim(cluster, "main", ("a", "b"), ("a",), 1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def volumes(moto_endpoint, instance_id) -> Ec2Volumes:
     return Ec2Volumes(Ec2Access("eu-west-1", lambda: KEYS, moto_endpoint), instance_id=instance_id)
 
@@ -75,6 +75,7 @@ def test_an_attachment_names_its_holder_and_the_holders_state(volumes, make_volu
     assert [(a.instance_id, a.state) for a in own.attachments] == [(instance_id, "attached")]
     assert "/dev/xvdbz" in volumes.device_names_in_use()
     volumes.detach_own(volume_id)
+    assert "/dev/xvdbz" not in volumes.device_names_in_use()
     image = ec2.describe_images()["Images"][0]["ImageId"]
     other = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
     ec2.attach_volume(VolumeId=volume_id, InstanceId=other, Device="/dev/xvdbz")
