@@ -12,6 +12,7 @@ from units.errors import BootwrightError, Fatal, Invalid
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 DEBUG_VARIABLE = "BOOTWRIGHT_DEBUG"
+_INTERRUPTED = "\ninterrupted; run the command again, it goes on where it was\n"
 
 _HELP = """Publish signed manifests for self-managed Kubernetes nodes on EC2, and watch the fleet.
 
@@ -60,7 +61,7 @@ def run(arguments: list[str]) -> int:
     except PkiError as error:
         return _failed(Fatal(error.code, error.message, remedy=error.remedy))
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("\ninterrupted; run the command again, it goes on where it was\n")
+        sys.stderr.write(_INTERRUPTED)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader (`| head`) has seen enough. Python would complain once more when it flushes at exit.
@@ -72,6 +73,8 @@ def run(arguments: list[str]) -> int:
         if os.environ.get(DEBUG_VARIABLE):
             raise
         return _failed(_defect(error))
+    if result == INTERRUPTED:  # typer makes an exit code of KeyboardInterrupt
+        sys.stderr.write(_INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 

@@ -1,6 +1,7 @@
 """What a person sees: data on standard output, everything else on standard error. Nothing here decides."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+PIPED_WIDTH = 200
 _KEPT = "\n\t"
 
 
@@ -31,7 +33,9 @@ def plain(text: str, style: str = "") -> "Text":
 def output() -> "Console":
     from rich.console import Console
 
-    return Console(highlight=False)
+    # Into a file or a pipe, rich would fold tables at 80 columns.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+    return Console(highlight=False, width=width)
 
 
 def notes() -> "Console":

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,9 +13,9 @@ from coordinator.inputs import AssetCatalogue, PublicTrust
 from coordinator.keys import SigningKeys
 from coordinator.layout import ASSETS, CLUSTER, group_target
 from coordinator.preview import GroupDiff, ItemDiff
-from coordinator.repository import Clock, Committed, Repository
+from coordinator.repository import PARALLEL, Clock, Committed, Repository
 from coordinator.state import Lifetimes, PublishedGroup, State
-from units.errors import Invalid, Retryable
+from units.errors import Invalid, Refused, Retryable
 from units.manifest import Manifest, Release, decode_release, encode_release
 
 RENEW_TARGETS: Final = 3  # a publish re-signs the targets when a third of their life or less is left
@@ -82,7 +83,7 @@ def prepare(
         for group, digest in digests.items()
         if group not in published or published[group].manifest_sha256 != digest
     ]
-    before = _published_manifests(repository, request.cluster, [published[g] for g in changed if g in published])
+    before = _published_manifests(repository, request, [published[g] for g in changed if g in published])
     changes = [
         GroupChange(group, published.get(group), manifests[group], preview(before.get(group), manifests[group]).items)
         for group in changed
@@ -151,17 +152,23 @@ def read_release(repository: Repository, cluster: str, group: PublishedGroup) ->
 
 
 def _published_manifests(
-    repository: Repository, cluster: str, groups: list[PublishedGroup]
+    repository: Repository, request: PublishRequest, groups: list[PublishedGroup]
 ) -> dict[str, Manifest | None]:
-    """Of the groups that change. One that this coordinator cannot decode shows as if it were new."""
-    bodies = repository.read_targets((group_target(group.name), group.target) for group in groups)
-    found: dict[str, Manifest | None] = {}
-    for group, body in zip(groups, bodies, strict=True):
+    """Of the groups that change. One that this coordinator cannot decode shows as if it were new; with `repair`, also
+    one that the store lost or damaged.
+    """
+    verifier = repository.verifier
+    tolerated = (Invalid, Refused) if request.repair else Invalid
+
+    def read(group: PublishedGroup) -> Manifest | None:
         try:
-            found[group.name] = decode_release(body, cluster=cluster, group=group.name).stable
-        except Invalid:
-            found[group.name] = None
-    return found
+            body = verifier.target(group_target(group.name), group.target)
+            return decode_release(body, cluster=request.cluster, group=group.name).stable
+        except tolerated:
+            return None
+
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+        return dict(zip((group.name for group in groups), pool.map(read, groups), strict=True))
 
 
 def _fingerprint(publication: Publication, state: State) -> tuple[tuple[str, str], ...]:

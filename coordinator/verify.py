@@ -89,7 +89,7 @@ class Verifier:
     def target(self, path: str, expected: TargetFile) -> bytes:
         """The content of a signed target."""
         key = target_key(path, expected.hashes["sha256"])
-        stored = self.store.get(key, limit=expected.length)
+        stored = self.store.get(key)
         if stored is None:
             raise Refused(
                 "target-missing",

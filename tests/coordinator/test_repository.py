@@ -331,7 +331,7 @@ def test_an_endless_object_is_not_read_to_its_end(workshop: Workshop) -> None:
 
 def test_a_damaged_floor_is_not_silently_given_up(workshop: Workshop) -> None:
     workshop.directory.write(FLOOR_FILE, b"[]")
-    with pytest.raises(Fatal, match="floor.json") as caught:
+    with pytest.raises(Fatal, match=r"floor\.json") as caught:
         workshop.repository.read()
     assert caught.value.code == "floor-damaged"
 
