@@ -9,13 +9,14 @@ from collections.abc import Mapping
 # Component of the manifest -> flags.
 _FLAGS = {
     "kube_apiserver": """
-        advertise-address allow-privileged anonymous-auth authentication-config authorization-config authorization-mode
-        basic-auth-file bind-address client-ca-file etcd-cafile etcd-certfile etcd-keyfile etcd-prefix etcd-servers
-        etcd-servers-overrides insecure-bind-address insecure-port kubelet-certificate-authority
-        kubelet-client-certificate kubelet-client-key proxy-client-cert-file proxy-client-key-file
-        requestheader-allowed-names requestheader-client-ca-file requestheader-extra-headers-prefix
-        requestheader-group-headers requestheader-username-headers secure-port service-account-key-file
-        service-account-signing-key-file service-cluster-ip-range tls-cert-file tls-private-key-file token-auth-file
+        admission-control advertise-address allow-privileged anonymous-auth authentication-config authorization-config
+        authorization-mode authorization-policy-file basic-auth-file bind-address client-ca-file etcd-cafile
+        etcd-certfile etcd-keyfile etcd-prefix etcd-servers etcd-servers-overrides insecure-bind-address insecure-port
+        kubelet-certificate-authority kubelet-client-certificate kubelet-client-key proxy-client-cert-file
+        proxy-client-key-file requestheader-allowed-names requestheader-client-ca-file
+        requestheader-extra-headers-prefix requestheader-group-headers requestheader-username-headers secure-port
+        service-account-key-file service-account-signing-key-file service-cluster-ip-range tls-cert-file
+        tls-private-key-file token-auth-file
     """,
     "kube_controller_manager": """
         authentication-kubeconfig authorization-always-allow-paths authorization-kubeconfig bind-address client-ca-file
