@@ -6,6 +6,7 @@
 import errno
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,7 @@ __all__ = ["Condition", "Repository", "VerifiedRelease"]
 GRACE = timedelta(days=30)  # DESIGN section 4: expiry never stops autoscaling at 3 am
 MAX_ROOT = 512_000
 MAX_RELEASE = 1_000_000
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _DISK = {errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "read-only"}
 
 
@@ -116,7 +118,7 @@ class Repository:
             found = self._verify(now - GRACE)
         except _Expired as error:
             raise attacks.frozen(str(error), days=GRACE.days, now=f"{now:%Y-%m-%dT%H:%MZ}") from error
-        details = f"{said}; every signature and version floor holds, so this node may boot for {GRACE.days} days more"
+        details = f"{said}; every signature and version floor holds, so it is good to boot with for {GRACE.days} days"
         return self._remembered(found, Condition.DEGRADED, details)
 
     def _without_disk(self, error: OSError, *, running: bool) -> VerifiedRelease:
@@ -234,6 +236,8 @@ class Repository:
         if target is None:
             raise attacks.unknown_group(group, self._settings.cluster)
         sha256 = target.hashes.get("sha256", "")
+        if not _SHA256.fullmatch(sha256):
+            raise attacks.wrong_hash(f"groups/{group}.json", "targets.json names no sha256 of it")
         known = self._state.verified()
         if known is not None and known[0].release_sha256 == sha256:
             return known[1]

@@ -323,6 +323,14 @@ def test_metadata_without_sense_is_damage_and_never_a_crash(bench, publisher, na
         bench.node().refresh()
 
 
+@pytest.mark.parametrize("hashes", [{"sha256": "../../secrets"}, {"sha256": "A" * 64}, {"sha512": "a" * 128}])
+def test_a_target_without_a_plain_sha256_is_refused(bench, publisher, hashes) -> None:
+    publisher.targets.targets["groups/control-plane.json"].hashes = hashes
+    publisher.publish()
+    with bench.refused("trust-wrong-hash", "names no sha256"):
+        bench.node().refresh()
+
+
 # T13: fast-forward
 
 
