@@ -73,6 +73,7 @@ def boot(node: Node) -> int:
             reporter.finish(failure.exit_code)
             return failure.exit_code
         node.remember(target.release)
+        reporter.whole_run_done()
         reporter.update(certificates=node.certificates(target.facts.instance_id))
     except (BootwrightError, PkiError) as error:
         return reporter.failed(error)

@@ -71,6 +71,10 @@ class Reporter:
         )
         self.status = self.status.model_copy(update={"conditions": tuple(known.values())})
 
+    def whole_run_done(self) -> None:
+        """The plan was checked to its end. A warning later must not look like one: the hourly run counts from here."""
+        self.status = self.status.model_copy(update={"converged": _timestamp(self.clock.now())})
+
     def converged(self, report: Report) -> None:
         """Take over a report; the outcome of each resource goes to the journal with structured fields."""
         for outcome in report.outcomes:

@@ -29,7 +29,7 @@ class LastRun:
     stage: str
     role: str
     private_ip: str
-    updated: str
+    converged: str
     renewals: tuple[tuple[str, str], ...]  # path of a certificate, when it renews
 
     @classmethod
@@ -38,7 +38,7 @@ class LastRun:
             stage=document["stage"],
             role=document["role"],
             private_ip=document["private_ip"],
-            updated=document["updated"],
+            converged=document["converged"],
             renewals=tuple((one["path"], one["renews"]) for one in document["certificates"]),
         )
 

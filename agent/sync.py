@@ -7,9 +7,10 @@ The node with all its adapters is put together only when there is something to d
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.cluster_stamp import objects_pending
+from agent.cluster_stamp import STAMP, objects_pending
 from agent.run_state import LastRun
 from units.errors import BootwrightError
 
@@ -27,14 +28,16 @@ def due(last: LastRun, now: datetime) -> str:
     """Why a whole run is needed although nothing new was published; empty if it is not."""
     if last.stage != "ready":
         return f"the last run ended as {last.stage}"
-    if now - datetime.fromisoformat(last.updated) > FULL_RUN_EVERY:
+    if not last.converged or now - datetime.fromisoformat(last.converged) > FULL_RUN_EVERY:
         return "the last whole run was an hour ago"
     return next(
         (f"{path} is due for renewal" for path, renews in last.renewals if datetime.fromisoformat(renews) <= now), ""
     )
 
 
-def sync(last: LastRun, changed_since: Callable[[], bool], node: NodeOnDemand) -> tuple[int, str]:
+def sync(
+    last: LastRun, changed_since: Callable[[], bool], node: NodeOnDemand, *, stamp: Path = Path(STAMP)
+) -> tuple[int, str]:
     """Exit code, and what was done in words. A store that cannot be asked is a warning: the node keeps what it runs.
 
     `changed_since` asks the store whether anything was published; `node` makes the node, the same one each time.
@@ -45,7 +48,7 @@ def sync(last: LastRun, changed_since: Callable[[], bool], node: NodeOnDemand) -
     try:
         if changed_since():
             return _whole_run(node(), "something new was published")
-        if last.role == "control-plane" and objects_pending() and _put_objects(node(), last.private_ip):
+        if last.role == "control-plane" and objects_pending(stamp) and _put_objects(node(), last.private_ip):
             return 0, "put the cluster's first objects into the API server"
     except BootwrightError as error:
         _warn(node(), error)

@@ -76,6 +76,7 @@ class NodeStatus(Part):
     phases: tuple[Phase, ...] = ()
     resources: tuple[ResourceState, ...] = ()
     certificates: tuple[CertificateState, ...] = ()
+    converged: str = ""  # RFC 3339: when the whole plan was last checked to its end
     updated: str = ""  # RFC 3339, by the node's clock
 
 

@@ -1,0 +1,69 @@
+"""The screen that a person reads at 3 am: what is wrong comes with what to do."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from agent.status_screen import print_screen
+from units.status import NodeStatus
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+LIVE: dict[str, Any] = {
+    "units": {"kubelet.service": "active", "containerd.service": "failed"},
+    "health": {"kubelet": "ok"},
+    "etcd": [
+        {
+            "name": "main",
+            "ready": True,
+            "detail": "",
+            "version": "3.5.16",
+            "leader": "a",
+            "members": 1,
+            "database_bytes": 2048,
+        }
+    ],
+}
+
+
+def shown(capsys: pytest.CaptureFixture[str], **fields: Any) -> str:
+    base = {"instance_id": "i-1", "group": "cp-a", "cluster": "prod", "role": "control-plane", "serial": 7}
+    print_screen(NodeStatus.model_validate({**base, "updated": "2026-06-01T11:59:00Z", **fields}), LIVE, NOW)
+    return capsys.readouterr().out
+
+
+def test_a_ready_node_says_so_first(capsys: pytest.CaptureFixture[str]) -> None:
+    out = shown(capsys, stage="ready", resources=[{"key": "file:/a", "status": "unchanged"}])
+    assert out.startswith("READY")
+    assert "serial 7" in out
+    assert "1 unchanged" in out
+    assert "leader a, 1 members, 2 KiB, 3.5.16" in out
+
+
+def test_an_error_comes_with_its_age_and_its_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    condition = {"code": "etcd-volume-in-use", "message": "held by i-2 [stopping]", "since": "2026-06-01T11:00:00Z"}
+    out = shown(capsys, stage="retrying", conditions=[{**condition, "remedy": "wait for it"}])
+    assert "etcd-volume-in-use since 1 h ago" in out
+    assert "held by i-2 [stopping]" in out, "brackets in a message are text, not markup"
+    assert "-> wait for it" in out
+
+
+def test_a_failed_resource_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    resources = [{"key": "volume:main", "status": "failed"}, {"key": "unit:kubelet.service", "status": "skipped"}]
+    out = shown(capsys, stage="failed", resources=resources)
+    assert "failed: volume:main" in out
+
+
+def test_certificates_show_the_days_left(capsys: pytest.CaptureFixture[str]) -> None:
+    certificate = {
+        "path": "/etc/kubernetes/pki/apiserver/server.pem",
+        "subject": "kube-apiserver",
+        "issuer": "kubernetes-ca",
+        "not_after": "2027-06-01T00:00:00Z",
+        "days_left": 364,
+        "life_left": 0.99,
+        "renews": "2027-01-01T00:00:00Z",
+    }
+    out = shown(capsys, stage="ready", certificates=[certificate])
+    assert "apiserver/server.pem" in out
+    assert "364 d" in out
