@@ -110,6 +110,9 @@ class MemoryFiles:
         entries, inside = self._locate(path)
         if entries is self.entries and any(path.startswith(f"{point}/") for point in self.protected):
             raise Fatal("write-failed", f"cannot write {path}: the mount point is immutable and nothing is mounted")
+        for end in (index for index, letter in enumerate(inside) if letter == "/" and index > 0):
+            if (above := entries.get(inside[:end])) is not None and above.kind != "directory":
+                raise Fatal("write-failed", f"cannot write {path}: {inside[:end]} is a {above.kind}")
         return entries, inside
 
 
