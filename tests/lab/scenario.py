@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +156,19 @@ class Scenario:
         found = self.client.aws("ec2").describe_volumes(Filters=[{"Name": "tag-key", "Values": ["k8s.io/etcd/main"]}])
         return list(found["Volumes"])
 
-    def wait_until_ready(self, instance: str, seconds: float = READY_SECONDS) -> dict[str, Any]:
-        """Follow the status object in S3 until the node is ready (and, with real Kubernetes, registered)."""
+    def wait_until_ready(
+        self, instance: str, seconds: float = READY_SECONDS, *, other_boot_than: str = ""
+    ) -> dict[str, Any]:
+        """Follow the status object in S3 until the node is ready (and, with real Kubernetes, registered).
+
+        other_boot_than: the kernel's id of a boot whose status does not count any more.
+        """
         self.screen.step(f"Waiting for {instance}")
         deadline = time.monotonic() + seconds
         while True:
             status = self.status(instance)
+            if other_boot_than and status.get("boot_id") == other_boot_than:
+                status = {}
             stage, waiting = status.get("stage", "no status yet"), status.get("waiting_for", "")
             if stage != "ready":
                 self.screen.wait(f"{stage}: {waiting}" if waiting else stage)
@@ -215,26 +223,29 @@ class Scenario:
 
     def coordinator(self, *arguments: str, capture: bool = False) -> str:
         """Run the coordinator as the operator would. StepFailed with what it said unless it ends with 0."""
-        command = [*arguments, "-f", str(self.spec)]
-        self.screen.command(("coordinator", *command))
-        environment = {
-            **os.environ,
+        done = self._run_coordinator(arguments, stdout=subprocess.PIPE if capture else None)
+        if done.returncode != 0:
+            raise StepFailed(f"coordinator {' '.join(arguments)} ended with {done.returncode}")
+        return done.stdout or ""
+
+    def ask_coordinator(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same, with its outcome left to the caller to judge."""
+        return self._run_coordinator(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def operator_environment(self) -> dict[str, str]:
+        """The variables that tell the coordinator about this region and the operator's keys."""
+        return {
             **self.client.environment(),
             "BOOTWRIGHT_PASSPHRASE": PASSPHRASE,
             "BOOTWRIGHT_KEYS": str(self.directory / "keys"),
         }
+
+    def _run_coordinator(self, arguments: Sequence[str], **streams: Any) -> subprocess.CompletedProcess[str]:
+        command = [*arguments, "-f", str(self.spec)]
+        self.screen.command(("coordinator", *command))
         program = Path(sys.executable).with_name("coordinator")
-        done = subprocess.run(
-            [str(program), *command],
-            env=environment,
-            text=True,
-            check=False,
-            timeout=600,
-            stdout=subprocess.PIPE if capture else None,
-        )
-        if done.returncode != 0:
-            raise StepFailed(f"coordinator {' '.join(arguments)} ended with {done.returncode}")
-        return done.stdout or ""
+        environment = {**os.environ, **self.operator_environment()}
+        return subprocess.run([str(program), *command], env=environment, text=True, check=False, timeout=600, **streams)
 
     def down(self) -> None:
         self.screen.step("Ending the lab")
