@@ -1,6 +1,8 @@
 """The key under which every private key lies in the store: in KMS, or a local one under the operator's passphrase."""
 
+import os
 import secrets
+from pathlib import Path
 from typing import Final, Protocol
 
 from cryptography.hazmat.primitives import serialization
@@ -13,7 +15,7 @@ from coordinator.keys import unlock
 from coordinator.passphrase import Passphrase
 from coordinator.pkcs8 import encrypt_pkcs8
 from units.envelope import DATA_KEY_BYTES, NONCE_BYTES, Context, Envelope, local_key_name, seal, wrap_locally
-from units.errors import Refused
+from units.errors import Invalid, Refused
 
 LOCAL_FILE: Final = "secrets.pem"
 
@@ -80,6 +82,24 @@ def open_local_key(directory: KeyDirectory, passphrase: Passphrase) -> bytes:
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise Refused("local-key-kind", f"{directory.path / LOCAL_FILE}: is not a local secrets key")
     return key.private_bytes_raw()
+
+
+def write_for_node(key: bytes, path: Path, *, directory: KeyDirectory) -> None:
+    """The key in the clear, as a node reads it: 0600 before there is content, never over a file that exists, and never
+    in the key directory, whose backup holds no plain secret.
+    """
+    if path.resolve().is_relative_to(directory.path.resolve()):
+        raise Invalid("local-key-place", f"{path}: lies in the key directory, which holds nothing in the clear")
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise Invalid(
+            "local-key-place", f"{path}: {error.strerror}", remedy="name a file that does not exist"
+        ) from error
 
 
 def seal_fresh(plaintext: bytes, key: SecretsKey, context: Context, public_sha256: str) -> Envelope:

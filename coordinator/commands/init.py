@@ -154,6 +154,6 @@ def _show(here: "Cluster", request: "FoundingRequest", founded: "Founded") -> No
             "ONE root key is enough to replace all trust in this cluster, and losing it is final. "
             "For anything that matters use --root-keys 3 --threshold 2, and give the keys to three people."
         )
-    note(f"back up {directory} now, and keep the passphrase elsewhere; then move root-*.pem offline: publishing works")
-    note("without them. Run `coordinator refresh` every day: nodes call the repository stale after ")
-    note(f"{request.lifetimes.timestamp} days. Next: coordinator assets add ./kubelet --path /usr/local/bin/kubelet")
+    note(f"back up:  {directory}, and the passphrase elsewhere; then move root-*.pem offline, publishing works without")
+    note(f"daily:    coordinator refresh; nodes call the repository stale after {request.lifetimes.timestamp} days")
+    note("next:     coordinator assets add ./kubelet --path /usr/local/bin/kubelet, then coordinator publish")

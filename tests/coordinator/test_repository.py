@@ -166,6 +166,40 @@ def test_a_write_whose_answer_was_lost_counts_as_written(workshop: Workshop, los
     assert committed.state.targets.version == 2
 
 
+class ForgetfulStoreDouble(CrashingStoreDouble):
+    """Says yes to a write, and keeps something else."""
+
+    def __init__(self, store: Store, part: str, kept: bytes | None) -> None:
+        super().__init__(store, Fuse(10**9, after=True))
+        self._part = part
+        self._kept = kept
+
+    def put(self, key: str, body: bytes, *, if_none_match: bool = False, if_match: str | None = None) -> str:
+        if self._part not in key:
+            return super().put(key, body, if_none_match=if_none_match, if_match=if_match)
+        return super().put(key, self._kept) if self._kept is not None else "etag"
+
+
+@pytest.mark.parametrize(
+    ("part", "kept", "code"),
+    [
+        (TIMESTAMP, None, "read-back-older"),
+        (TIMESTAMP, b"{}", "repository-refused"),
+        ("2.targets", None, "repository-incomplete"),
+        ("2.snapshot", b"{}", "repository-refused"),
+        ("log.json", None, "target-missing"),
+        ("log.json", b"else", "target-tampered"),
+    ],
+)
+def test_no_success_is_reported_before_everything_was_read_back(
+    workshop: Workshop, part: str, kept: bytes | None, code: str
+) -> None:
+    workshop.store = ForgetfulStoreDouble(workshop.store, part, kept)
+    with pytest.raises(Refused) as caught:
+        workshop.put_target(LOG, b"content")
+    assert caught.value.code == code
+
+
 def test_orphans_of_crashed_publishers_are_stepped_over(workshop: Workshop) -> None:
     for version in (2, 3, 4):
         workshop.store.put(metadata_key("targets", version), b"orphan")
@@ -259,7 +293,7 @@ def test_a_flipped_byte_in_any_metadata_is_refused(workshop: Workshop, role: str
     stored = workshop.store.get(key)
     assert stored is not None
     survived = []
-    for position in range(0, len(stored.body), 7):
+    for position in range(0, len(stored.body), 13):
         flipped = bytearray(stored.body)
         flipped[position] ^= 0x01
         workshop.store.put(key, bytes(flipped))
@@ -267,7 +301,7 @@ def test_a_flipped_byte_in_any_metadata_is_refused(workshop: Workshop, role: str
             survived.append((position, workshop.repository.read()))
     if role == "root":
         # The trusted copy in the key directory counts; what lies in the store under its name is never read.
-        assert len(survived) == len(range(0, len(stored.body), 7))
+        assert len(survived) == len(range(0, len(stored.body), 13))
         return
     # Only the bytes of a name that nobody reads, or of a signature's unused spelling, may go unnoticed.
     original = workshop.directory.read(FLOOR_FILE)
