@@ -1,0 +1,78 @@
+"""Sandbox nodes of a published cluster, and the measured processes that boot and poll on them."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.cluster_stamp import wanted_stamp
+from tests.bench.cloud import Cloud
+from tests.bench.fleet import Published
+from tests.bench.measure import MeasuredFailed, Sample, run_once
+from tests.bench.node_venv import NodeVenv
+from tests.bench.sandbox import bake, reboot
+
+GROUP = "control-plane-a"
+READY = "nothing to change"
+_BOOTSTRAP = "import sys; sys.path.append(sys.argv.pop(1)); from tests.bench.child import main; main()"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One machine of one group, in a directory."""
+
+    root: Path
+    cloud: Cloud
+    venv: NodeVenv
+
+    def run(self, command: str, *options: str) -> Sample:
+        """`boot` or `sync` in a process of its own. Options: `count` what it opens, `save` what the doubles know."""
+        words = [str(self.venv.python), "-I", "-c", _BOOTSTRAP, str(self.venv.harness)]
+        words += [command, str(self.root), self.cloud.imds_url, "{now}", *options]
+        sample = run_once(words, {"PATH": "/usr/bin:/bin", **self.cloud.environment})
+        if sample.result["exit_code"]:
+            raise MeasuredFailed(sample.result["text"])
+        return sample
+
+    def counted(self, command: str) -> "Counts":
+        """What one run asks of the outside; exact, so a test may rely on it."""
+        with self.cloud.counted() as requests:
+            result = self.run(command, "count").result
+        return Counts(requests, tuple(result["opened"]), result["read_bytes"], result["calls"], result["modules"], self)
+
+    def reboot(self) -> None:
+        reboot(self.root)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    requests: dict[str, int]
+    opened: tuple[str, ...]
+    read_bytes: int
+    calls: dict[str, int]
+    modules: list[str]
+    node: Node
+
+    @property
+    def state_files(self) -> tuple[str, ...]:
+        """Opened below the sandbox's root: settings, state, and what the plan looks at; each time it was opened."""
+        prefix = f"{self.node.root}/"
+        return tuple(name.removeprefix(prefix) for name in self.opened if name.startswith(prefix))
+
+
+def first_boot(root: Path, published: Published, cloud: Cloud, venv: NodeVenv) -> tuple[Node, Sample]:
+    """A machine that came up once, with everything that its manifest wants."""
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in published.assets]
+    bake(root, published.assets, digests)
+    cloud.set_user_data(published.user_data(GROUP))
+    node = Node(root, cloud, venv)
+    sample = node.run("boot", "save")
+    stamp = root / "run/bootwright/cluster-objects"  # written once the API server is up, which a sandbox has not
+    stamp.write_bytes(wanted_stamp())
+    if READY not in (again := result_text(node.run("boot", "save"))):
+        raise MeasuredFailed(f"the second boot should find nothing to change: {again}")
+    return node, sample
+
+
+def result_text(sample: Sample) -> Any:
+    return sample.result["text"]
