@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _COLOUR = {"ready": "green", "booting": "yellow", "retrying": "yellow", "refused": "red", "failed": "red"}
 _GOOD = ("active", "ok", "unchanged", "changed")
 _LOW_LIFE = 0.25
+_FULL = 85.0  # percent: kubelet evicts from here on (nodefs.available 10 %, imagefs.available 15 %)
 
 
 def print_screen(status: NodeStatus, live: dict[str, Any], now: datetime) -> None:
@@ -21,6 +22,7 @@ def print_screen(status: NodeStatus, live: dict[str, Any], now: datetime) -> Non
     # Without a terminal (ssh with a command, a log) nothing should be folded at 80 columns.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     _headline(console, status, now)
+    _machine(console, live["machine"])
     _conditions(console, status, now)
     _resources(console, status)
     _running(console, live)
@@ -44,6 +46,15 @@ def _headline(console: "Console", status: NodeStatus, now: datetime) -> None:
         console.print(f"  [yellow]waiting: {status.waiting_for}[/]", markup=True)
     if status.phases:
         console.print("  phases: " + "  ".join(f"{phase.name} {phase.seconds:.1f}s" for phase in status.phases))
+
+
+def _machine(console: "Console", load: dict[str, Any]) -> None:
+    used, total = load["memory_used_bytes"] // 1024**2, load["memory_bytes"] // 1024**2
+    disks = "  ".join(
+        f"{place} {_coloured(f'{percent:.0f} % full', good=percent < _FULL)}"
+        for place, percent in load["disks_used_percent"].items()
+    )
+    console.print(f"  memory {used} of {total} MiB  load {load['load_1_minute']:.1f} on {load['cpus']} cpus  {disks}")
 
 
 def _conditions(console: "Console", status: NodeStatus, now: datetime) -> None:

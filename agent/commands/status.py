@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.certificates import list_certificates
 from agent.etcd import EtcdHealth, etcd_health
+from agent.linux.load import machine_load
 from agent.linux.probes import LoopbackProbes
 from agent.linux.systemd import LinuxSystemd
 from agent.run_state import STATUS
@@ -56,6 +57,7 @@ def look(status: NodeStatus) -> dict[str, Any]:
     probes = LoopbackProbes()
     roles = PROBES if status.role == "control-plane" else {"kubelet": PROBES["kubelet"]}
     return {
+        "machine": machine_load().as_document(),
         "units": {unit: _state(unit) for unit in (*UNITS, *etcd_units)},
         "etcd": [_etcd(name, probes) for name in etcd_units.values()],
         "health": {name: _said(probes, url) for name, url in roles.items()},

@@ -10,6 +10,13 @@ from units.status import NodeStatus
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LIVE: dict[str, Any] = {
+    "machine": {
+        "memory_used_bytes": 1024**3,
+        "memory_bytes": 4 * 1024**3,
+        "load_1_minute": 0.5,
+        "cpus": 2,
+        "disks_used_percent": {"/": 91.0},
+    },
     "units": {"kubelet.service": "active", "containerd.service": "failed"},
     "health": {"kubelet": "ok"},
     "etcd": [
@@ -37,6 +44,8 @@ def test_a_ready_node_says_so_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith("READY")
     assert "serial 7" in out
     assert "1 unchanged" in out
+    assert "memory 1024 of 4096 MiB" in out
+    assert "/ 91 % full" in out
     assert "leader a, 1 members, 2 KiB, 3.5.16" in out
 
 
