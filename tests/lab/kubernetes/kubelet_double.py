@@ -8,7 +8,6 @@ virtual environment: PyYAML and cryptography are there.
 import argparse
 import http.server
 import json
-import os
 import re
 import ssl
 import sys
@@ -224,7 +223,7 @@ def serve_health(config: dict[str, Any]) -> None:
 def write_voucher(voucher: dict[str, Any]) -> None:
     temporary = VOUCHER.with_name(".kubelet-double.tmp")
     temporary.write_text(json.dumps(voucher, indent=1))
-    os.replace(temporary, VOUCHER)
+    temporary.replace(VOUCHER)
 
 
 if __name__ == "__main__":

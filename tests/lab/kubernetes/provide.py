@@ -45,9 +45,7 @@ def _real(binaries: Path, folder: Path) -> Provided:
     version = said.stdout.split()[-1].removeprefix("v").partition("-")[0]
     images = [
         _archive(
-            ImageSource(
-                f"registry.k8s.io/{name}:v{version}", {f"/usr/local/bin/{name}": binaries / name}, (name,)
-            ),
+            ImageSource(f"registry.k8s.io/{name}:v{version}", {f"/usr/local/bin/{name}": binaries / name}, (name,)),
             folder,
             stamp=str(int((binaries / name).stat().st_mtime)),
         )
@@ -67,11 +65,14 @@ def _real(binaries: Path, folder: Path) -> Provided:
 
 
 def _doubles(folder: Path) -> Provided:
-    labels = {"io.bootwright.double": "this image stands in for the real one and runs nothing"}
+    labels = {"io.bootwright.double": "stands in for the real image and runs nothing"}
     images = [
         _archive(
             ImageSource(
-                f"registry.k8s.io/{name}:v{DOUBLE_VERSION}", {f"/usr/local/bin/{name}": BUSYBOX}, ("/bin/false",), labels
+                f"registry.k8s.io/{name}:v{DOUBLE_VERSION}",
+                {f"/usr/local/bin/{name}": BUSYBOX},
+                ("/bin/false",),
+                labels,
             ),
             folder,
             stamp="double",
