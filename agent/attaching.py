@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from agent.aws.ec2 import DeviceNameTaken
 from agent.volume_memory import Memory, VolumeMemory
 from units.errors import Fatal, Refused, Retryable
 from units.host import VolumeClaim
@@ -61,10 +60,7 @@ class Attaching:
         volume_id = choice.volume.volume_id
         name = self._free_name()
         self._remember(choice, name)
-        try:
-            self.ec2.attach(volume_id, name)
-        except DeviceNameTaken as error:
-            return error
+        self.ec2.attach(volume_id, name)
         self._attaching_since[volume_id] = self.monotonic()
         return Retryable("volume-attaching", f"{volume_id} is attaching here as {name}", remedy="wait")
 

@@ -12,14 +12,6 @@ from agent.aws.credentials import CredentialSource
 from units.errors import BootwrightError, Fatal, Refused, Retryable
 
 
-class DeviceNameTaken(Retryable):
-    """Another volume has this device name, or had it a moment ago."""
-
-
-class LostRace(Retryable):
-    """Another instance attached the volume first: AttachVolume is the lock."""
-
-
 @dataclass(frozen=True, slots=True)
 class Ec2Access:
     """How to reach EC2. A client keeps its credentials: a role's live for hours, an agent's run takes minutes."""
@@ -71,13 +63,15 @@ def explained(action: str, what: str, source: str) -> Iterator[None]:
 def explain(code: str, said: str, action: str, what: str, source: str) -> BootwrightError:
     """The table of etcd-pki.md 1.2: what each refusal means for whoever wants a volume."""
     if code == "InvalidParameterValue" and "in use" in said:
-        return DeviceNameTaken("volume-device-name-taken", f"{what}: {said}")
+        return Retryable(
+            "volume-device-name-taken", f"{what}: {said} ({code})", remedy="the next name is tried", after=1
+        )
     make = _busy if code.startswith("Throttling") else _BY_CODE.get(code, _unexpected)
     return make(f"{action} of {what}: {said} ({code})", action, source)
 
 
-def _lost_race(message: str, _action: str, _source: str) -> LostRace:
-    return LostRace("volume-lost-race", f"another instance was faster: {message}", remedy="the next volume is tried")
+def _lost_race(message: str, _action: str, _source: str) -> Retryable:
+    return Retryable("volume-lost-race", f"another instance was faster: {message}", remedy="the next volume is tried")
 
 
 def _incorrect_state(message: str, _action: str, _source: str) -> Retryable:

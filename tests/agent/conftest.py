@@ -18,6 +18,13 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+class QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up is what many tests are about."""
+
+
 class ScriptedServerDouble:
     """Answers from a function of (method, path, headers, body); a `raw` handler writes to the socket itself."""
 
@@ -25,8 +32,7 @@ class ScriptedServerDouble:
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.respond: Callable[[str, str, dict[str, str], bytes], Answer] = lambda *_: Answer(404)
         self.raw: Callable[[BaseHTTPRequestHandler], None] | None = None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = QuietServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 

@@ -44,7 +44,7 @@ def multipart(*parts: tuple[str, str]) -> bytes:
         b"#cloud-config\n" + json.dumps({"runcmd": [["agent", "enroll", JSON]]}).encode(),
         multipart(("#!/bin/sh\necho hi\n", "x-shellscript"), (PRINTED.decode(), "cloud-config")),
         gzip.compress(multipart((PRINTED.decode(), "cloud-config"))),
-        PRINTED[:-1] + b"\n# the same again\n",
+        multipart((PRINTED.decode(), "cloud-config"), (PRINTED.decode(), "cloud-config")),
     ],
 )
 def test_the_enrolment_is_found(data) -> None:

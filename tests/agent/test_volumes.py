@@ -254,6 +254,25 @@ def test_an_attachment_that_hangs_is_ended_and_begun_anew_under_another_name(mac
     assert 90 <= clock.now < 110
 
 
+def test_the_attachment_of_another_machine_is_never_ended_even_if_it_hangs(machine, region, clock) -> None:
+    region.attach_seconds = 10_000
+    region.volumes[A].holder = region.volumes[B].holder = "i-2"
+    with pytest.raises(Retryable):
+        machine("i-1").attach(CLAIM)
+    assert clock.now > 90
+    assert not any(call.startswith("Detach") for call in region.calls)
+
+
+def test_a_record_of_format_that_was_not_finished_is_not_remembered_as_finished(machine, region) -> None:
+    """Power was cut between both tags: the intent must still be dropped, so EC2 is asked until it is."""
+    node = machine("i-1")
+    held = node.attach(CLAIM)
+    uuid = region.volumes[A].formatted = region.volumes[A].intent = volume_uuid(A)
+    node._disks.halves[A] = formatted_half(uuid)
+    for _ in range(2):
+        assert isinstance(decide(node.evidence(held), uuid, 1), RecordFormatted)
+
+
 def test_an_attachment_left_by_a_crash_is_taken_over(machine, region, tmp_path) -> None:
     """AttachVolume went through, and the machine lost its memory."""
     machine("i-1").attach(CLAIM)

@@ -3,9 +3,9 @@
 import pytest
 
 from agent.aws.credentials import Credentials
-from agent.aws.ec2 import DeviceNameTaken, Ec2Access, LostRace, explain
+from agent.aws.ec2 import Ec2Access, explain
 from agent.aws.volumes import FORMATTED, INTENT, Ec2Volumes
-from units.errors import BootwrightError, Refused
+from units.errors import BootwrightError, Refused, Retryable
 from units.host import VolumeClaim
 
 KEYS = Credentials("AKIDTEST", "secret", "token", source="role demo-control-plane")
@@ -137,18 +137,19 @@ def test_each_refusal_of_attach_has_its_meaning(code, ours, exit_code) -> None:
     assert found.remedy
 
 
-def test_a_taken_device_name_and_a_lost_race_have_classes_of_their_own(scripted, server, answer) -> None:
+def test_a_taken_device_name_is_told_from_other_bad_parameters() -> None:
     said = "Invalid value '/dev/xvdbz' for unixDevice. Attachment point /dev/xvdbz is already in use"
-    server.script(answer(400, error("InvalidParameterValue", said)))
-    with pytest.raises(DeviceNameTaken):
+    code = "InvalidParameterValue"
+    assert explain(code, said, "ec2:AttachVolume", "vol-1", "role").code == "volume-device-name-taken"
+    assert explain(code, "something else", "ec2:AttachVolume", "vol-1", "role").code == "ec2-unexpected"
+
+
+def test_a_refusal_comes_through_the_real_client(scripted, server, answer) -> None:
+    server.script(answer(400, error("VolumeInUse", "vol-1 is already attached to an instance")))
+    with pytest.raises(Retryable) as caught:
         scripted.attach("vol-1", "/dev/xvdbz")
-    server.script(answer(400, error("InvalidParameterValue", "something else")))
-    with pytest.raises(BootwrightError) as caught:
-        scripted.attach("vol-1", "/dev/xvdbz")
-    assert caught.value.code == "ec2-unexpected"
-    server.script(answer(400, error("VolumeInUse")))
-    with pytest.raises(LostRace):
-        scripted.attach("vol-1", "/dev/xvdbz")
+    assert caught.value.code == "volume-lost-race"
+    assert "already attached" in caught.value.message
 
 
 def test_a_denial_names_the_action_and_the_role(scripted, server, answer) -> None:

@@ -43,6 +43,13 @@ def test_metadata_that_expired_meanwhile_asks_for_a_refresh(bench, booted) -> No
     assert bench.node().changed_since()
 
 
+def test_what_was_tolerated_past_its_expiry_is_asked_for_again_even_if_the_clock_goes_back(bench) -> None:
+    bench.age(days=20)
+    assert bench.node().refresh().condition == "TrustDegraded"
+    bench.age(days=-10)
+    assert bench.node().changed_since()
+
+
 def test_another_group_has_its_own_release(bench, publisher, booted) -> None:
     other = bench.node(publisher.settings(group="node"))
     assert other.changed_since()
