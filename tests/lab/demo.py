@@ -38,10 +38,13 @@ def main() -> int:
         instance = scenario.launch(GROUP)
         scenario.wait_until_ready(instance)
         _show(scenario, instance, screen)
-    except (StepFailed, LabError) as error:
-        screen.note(
-            f"\nthe demo stops here: {error}\nThe lab is still up: python -m tests.lab status; end it: make down"
-        )
+    except LabError as error:
+        # The region's whole log is in its run directory; its last line is the reason.
+        screen.note(f"\nthe lab did not come up: {str(error).splitlines()[-1]}")
+        return 1
+    except StepFailed as error:
+        screen.note(f"\nthe demo stops here: {error}")
+        screen.note("the lab is still up to look at: python -m tests.lab status; end it: make down")
         return 1
     except KeyboardInterrupt:
         screen.note("interrupted; ending the lab")
