@@ -32,9 +32,20 @@ def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_text)
 
 
+_DUMPED: dict[str, str] = {}  # PyYAML's emitter is slow (5 ms for a static pod), and a fleet's files are much alike
+_MOST_DUMPED = 256
+
+
 def yaml_text(value: Any) -> str:
     """YAML in the order the dict was written: kind first, as people read it."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=120)
+    key = repr(value)  # tells 1 from "1" and from True, as equality of dicts would not
+    text = _DUMPED.get(key)
+    if text is None:
+        if len(_DUMPED) >= _MOST_DUMPED:
+            _DUMPED.clear()
+        text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=120)
+        _DUMPED[key] = text
+    return text
 
 
 def json_text(value: Any) -> str:
