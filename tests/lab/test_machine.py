@@ -116,6 +116,7 @@ def test_the_image_needs_nothing_that_is_not_in_it(launch: Launch) -> None:
     # systemd-analyze exits with 0 for a misspelt key: any line is a failure.
     assert said(machine, "systemd-analyze verify --man=no /etc/systemd/system/bootwright-sync.* 2>&1") == ""
     assert "cpu MHz" in said(machine, "cat /proc/cpuinfo")
+    assert "System clock synchronized: yes" in said(machine, "timedatectl status")
 
 
 @pytest.mark.lab

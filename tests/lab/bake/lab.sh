@@ -22,7 +22,7 @@ install -m 0600 "$SSH/host_key" "$root/etc/ssh/ssh_host_ed25519_key"
 install -m 0644 "$SSH/host_key.pub" "$root/etc/ssh/ssh_host_ed25519_key.pub"
 inside bash -eu << 'INSIDE'
 passwd -q -d root
-systemctl enable -q systemd-networkd.service ssh.socket lab-cpuinfo.service lab-console.service
+systemctl enable -q systemd-networkd.service ssh.socket lab-cpuinfo.service lab-clock.service lab-console.service
 systemctl disable -q ssh.service
 # A clock from the host, no graphics, no TPM, no swap, nobody at the keyboard; each costs its part of a second at boot.
 systemctl mask -q chrony.service modprobe@drm.service modprobe@efi_pstore.service getty@tty1.service \
