@@ -32,9 +32,17 @@ __all__ = [
     "MemorySystemd",
     "MemoryUsers",
     "MemoryVolumes",
+    "acted_on",
 ]
 
 _UNITS = "/etc/systemd/system/"
+
+
+def acted_on(unit_text: str) -> tuple[tuple[tuple[str, str], ...], str]:
+    """All of a unit's text that this systemd looks at: directives that must hold, and etcd's data directory."""
+    needs = re.findall(r"^(AssertPath\w+|EnvironmentFile)=(.+)$", unit_text, re.MULTILINE)
+    data = re.search(r"--data-dir=(\S+)", unit_text)
+    return tuple(needs), data[1] if data else ""
 
 
 @dataclass
@@ -81,12 +89,13 @@ class MemorySystemd:
         if text is None and unit not in self.distribution:
             raise Fatal("unit-broken", f"{unit}: no unit file")
         text = text or ""
-        for directive, path in re.findall(r"^(AssertPath\w+|EnvironmentFile)=(.+)$", text, re.MULTILINE):
+        needs, data = acted_on(text)
+        for directive, path in needs:
             there = path in self.files.mounted if directive == "AssertPathIsMountPoint" else self.files.read(path)
             if not there:
                 raise Retryable("unit-not-started", f"{unit}: {directive}={path} does not hold")
-        if data := re.search(r"--data-dir=(\S+)", text):
-            self._leave_log(data[1])
+        if data:
+            self._leave_log(data)
         self.active.add(unit)
         self.running[unit] = text
 

@@ -75,6 +75,7 @@ def _prepare(here: "Cluster", repository: "Repository", *, repair: bool) -> "Pub
     from coordinator.compile import compile_manifests
     from coordinator.preview import preview_group
     from coordinator.publish import PublishRequest, prepare
+    from coordinator.rehearsal import Rehearsals
     from coordinator.repository import utc_now
     from coordinator.state import Lifetimes
     from units.errors import Invalid
@@ -89,11 +90,12 @@ def _prepare(here: "Cluster", repository: "Repository", *, repair: bool) -> "Pub
         lifetimes=Lifetimes(**spec.trust.expiry_days.model_dump()),
         repair=repair,
     )
+    rehearsals = Rehearsals()
     return prepare(
         repository,
         request,
         lambda public, catalogue: compile_manifests(spec, public, catalogue),
-        preview_group,
+        lambda before, after: preview_group(before, after, rehearsals),
         utc_now,
     )
 
