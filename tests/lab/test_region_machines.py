@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -264,6 +266,30 @@ def test_leaving_the_block_leaves_no_process(tmp_path: Path) -> None:
     assert not any(process.is_alive() for process in processes)
     with pytest.raises(LabError, match="no lab is up"):
         LabClient(tmp_path)
+
+
+def test_a_region_ends_itself_when_its_owner_was_killed(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, sys\n"
+        "from tests.lab.region.fixtures import PROMPT\n"
+        "from tests.lab.region.lab import Lab\n"
+        "with Lab(pathlib.Path(sys.argv[1]), PROMPT):\n"
+        "    print('up', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=Path(__file__).resolve().parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as owner:
+        assert owner.stdout
+        assert owner.stdout.readline() == b"up\n"
+        lab = LabClient(tmp_path)
+        processes = [entry.process for entry in entries(lab.run.processes)]
+        owner.kill()
+    lab.wait_until("all ended", lambda: not any(process.is_alive() for process in processes))
+    assert not lab.run.processes.exists()
 
 
 def test_a_killed_region_is_cleared_away_by_the_next(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from tests.lab.processes import ProcessMark
 from tests.lab.region import sdk
 from tests.lab.region.answers import own_answers
 from tests.lab.region.balancer import Balancer
@@ -54,6 +55,7 @@ class Region:
     def __init__(self, run: RunDirectory, settings: RegionSettings, stop: Callable[[], None]) -> None:
         network = settings.network
         self._settings = settings
+        self._stop = stop
         self._secret, self._token = secrets.token_urlsafe(30), secrets.token_urlsafe(30)
         self._timeline, faults = Timeline(), Faults()
         self._fleet = Fleet(run, load_launch(settings.machines))
@@ -119,7 +121,12 @@ class Region:
         self._fleet.end()
 
     def _watch(self) -> None:
+        owner = ProcessMark(*self._settings.owner) if self._settings.owner else None
         while not self._timeline.ended:
+            if owner and not owner.is_alive():
+                LOG.warning("process %d, whose lab this is, has ended", owner.pid)
+                self._stop()
+                return
             try:
                 self._backend.notice_machines_that_died()
                 if self._settings.balancer:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.lab import cache
+from tests.lab.processes import mark
 from tests.lab.region.client import LabClient, LabError
 from tests.lab.region.ledger import Entry, entries
 from tests.lab.region.leftovers import end_leftovers
@@ -76,8 +77,11 @@ class Lab:
         self._settings = settings or RegionSettings()
 
     def __enter__(self) -> LabClient:
+        # Whoever is killed inside the block never gets to its end; the region then ends itself.
+        myself = mark(os.getpid())
+        owned = replace(self._settings, owner=(myself.pid, myself.started))
         try:
-            return start(self._run_directory, self._settings)
+            return start(self._run_directory, owned)
         except BaseException:
             end(self._run_directory)
             raise

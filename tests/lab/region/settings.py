@@ -72,6 +72,7 @@ class RegionSettings:
     volume_limit: int = 26  # a Nitro instance has 28 slots; root and the network interface take two
     credentials_seconds: int = 6 * 3600
     memory_limit_mib: int = 3072  # no machine gets more, whatever its instance type says
+    owner: tuple[int, int] | None = None  # pid and start time; the region ends when that process has ended
 
     def zone_names(self) -> tuple[str, ...]:
         return tuple(self.region + zone for zone in ZONES)
@@ -84,6 +85,7 @@ class RegionSettings:
         raw: dict[str, Any] = json.loads(text)
         raw["network"] = Network(**raw["network"])
         raw["delays"] = Delays(**raw["delays"])
+        raw["owner"] = tuple(raw["owner"]) if raw["owner"] else None
         return RegionSettings(**raw)
 
 
