@@ -3,6 +3,7 @@
 import pytest
 
 from tests.units.etcd_member import ENVIRONMENT, KEY, MOUNT, THREE, member, record_of
+from tests.units.test_bootstrap_record import recorded
 from units.converge import converge
 from units.errors import Refused, Retryable
 from units.host import Answer, FileState, Record
@@ -78,6 +79,16 @@ def test_another_empty_volume_for_an_established_member_is_refused_and_the_right
     assert refused.value.code == "etcd-volume-lost"
     assert "vol-a" in refused.value.message
     assert record_of(records).volumes == {"a": "vol-a"}
+
+
+def test_a_refusal_leaves_the_record_as_it_was() -> None:
+    only = member()
+    before = recorded("established", {}).encode()
+    only.records.objects[KEY] = Record(before, "etag")
+    with pytest.raises(Refused):
+        only.decide()
+    assert only.records.objects[KEY] == Record(before, "etag")
+    assert ENVIRONMENT not in only.machine.files.entries
 
 
 def test_another_volume_while_the_cluster_forms_is_refused_with_a_way_out() -> None:
