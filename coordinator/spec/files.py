@@ -9,41 +9,12 @@ from pydantic import AfterValidator, Field, model_validator
 
 from coordinator.spec.model import SpecModel
 from coordinator.spec.words import Label, Mode, Text, wrong
+from units.owned import NOT_AS_EXTRA_FILE, PATHS
 
 LARGEST_FILE = 65536  # bytes; a group's whole release document must stay under the 1 MiB a node accepts
 
-# What bootwright or the machine itself owns: a file here would be fought over, or would be a way around the signature.
-PROTECTED = (
-    "/boot",
-    "/dev",
-    "/etc/bootwright",
-    "/etc/containerd/config.toml",
-    "/etc/fstab",
-    "/etc/group",
-    "/etc/gshadow",
-    "/etc/hosts",
-    "/etc/kubernetes",
-    "/etc/machine-id",
-    "/etc/passwd",
-    "/etc/shadow",
-    "/etc/ssh",
-    "/etc/sudoers",
-    "/etc/sudoers.d",
-    "/opt/bootwright",
-    "/opt/cni",
-    "/proc",
-    "/root",
-    "/run",
-    "/sys",
-    "/tmp",  # noqa: S108 - named to be refused
-    "/usr/lib/systemd",
-    "/var/lib/bootwright",
-    "/var/lib/containerd",
-    "/var/lib/etcd",
-    "/var/lib/kubelet",
-    "/var/run",
-    "/var/tmp",  # noqa: S108 - named to be refused
-)
+# A file here would be fought over, or would be a way around the signature; the node refuses the same.
+PROTECTED = (*PATHS, *NOT_AS_EXTRA_FILE)
 _OUR_UNIT = re.compile(r"/(etc|run|usr/lib)/systemd/system/(bootwright-|kubelet\.|containerd\.|etcd).*")
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 from pki.chain import load_authorities
-from pki.request import CertificateRequest
 from units import paths
-from units.credentials import Certificate, SecretFile, kubeconfig
+from units.credentials import SecretFile
 from units.envelope import authority_secret
 from units.facts import NodeFacts
 from units.files import Directory, File
@@ -13,10 +12,11 @@ from units.manifest import Manifest
 from units.pods import HostPath, Probe, StaticPod
 from units.resource import Resource
 from units.services.apiserver import CIPHERS, SERVICE_ACCOUNT_SECRET
+from units.services.component import component_directory, component_identity, component_kubeconfig
 from units.systemd import reads
 
 NAME = "kube-controller-manager"
-DIRECTORY = f"/etc/kubernetes/{NAME}"
+DIRECTORY = component_directory(NAME)
 KUBECONFIG = f"{DIRECTORY}/kubeconfig"
 AUTHORITY_SECRET = f"{paths.SECRETS}/kubernetes-ca/kubernetes-ca.key"
 # The signer wants certificate and key of one CA; the trust bundle may hold two during a rotation.
@@ -24,28 +24,13 @@ AUTHORITY_CERTIFICATE = f"{DIRECTORY}/signing-ca.crt"
 
 
 def controller_manager(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
-    yield Directory(DIRECTORY)
-    yield Directory(f"{paths.PKI}/{NAME}", mode=0o700)
+    yield from component_identity(manifest, facts, NAME)
     yield Directory(f"{paths.SECRETS}/kubernetes-ca", mode=0o700)
     bundle = manifest.trust.authority("kubernetes").bundle
     signing = load_authorities(bundle.encode())[0].pem.decode()
     yield File(AUTHORITY_CERTIFICATE, signing)
     yield SecretFile(AUTHORITY_SECRET, authority_secret("kubernetes"), signing)
-    for name, profile in (("client", NAME), ("server", f"{NAME}-server")):
-        yield Certificate(
-            path=paths.pem(NAME, name),
-            request=CertificateRequest(profile=profile),
-            bundle=bundle,
-            jitter_key=facts.instance_id,
-        )
-    config = kubeconfig(
-        KUBECONFIG,
-        server=f"https://{facts.private_ip}:{manifest.api.port}",
-        authority=paths.authority_bundle("kubernetes"),
-        credential=paths.pem(NAME, "client"),
-        user=f"system:{NAME}",
-    )
-    yield config
+    config = component_kubeconfig(manifest, facts, NAME)
     root = File(paths.authority_bundle("kubernetes"), bundle)
     service_account = File("service-account", manifest.trust.service_account_keys[0])
     yield StaticPod(

@@ -2,41 +2,25 @@
 
 from collections.abc import Iterator
 
-from pki.request import CertificateRequest
 from units import paths
-from units.credentials import Certificate, kubeconfig
 from units.facts import NodeFacts
-from units.files import Directory, File
+from units.files import File
 from units.manifest import Manifest
 from units.pods import HostPath, Probe, StaticPod
 from units.resource import Resource
 from units.services.apiserver import CIPHERS
+from units.services.component import component_directory, component_identity, component_kubeconfig
 from units.systemd import reads
 
 NAME = "kube-scheduler"
-DIRECTORY = f"/etc/kubernetes/{NAME}"
+DIRECTORY = component_directory(NAME)
 KUBECONFIG = f"{DIRECTORY}/kubeconfig"
 
 
 def scheduler(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
-    yield Directory(DIRECTORY)
-    yield Directory(f"{paths.PKI}/{NAME}", mode=0o700)
-    bundle = manifest.trust.authority("kubernetes").bundle
-    for name, profile in (("client", NAME), ("server", f"{NAME}-server")):
-        yield Certificate(
-            path=paths.pem(NAME, name),
-            request=CertificateRequest(profile=profile),
-            bundle=bundle,
-            jitter_key=facts.instance_id,
-        )
-    config = kubeconfig(
-        KUBECONFIG,
-        server=f"https://{facts.private_ip}:{manifest.api.port}",
-        authority=paths.authority_bundle("kubernetes"),
-        credential=paths.pem(NAME, "client"),
-        user=f"system:{NAME}",
-    )
-    yield config
+    yield from component_identity(manifest, facts, NAME)
+    config = component_kubeconfig(manifest, facts, NAME)
+    authority = File(paths.authority_bundle("kubernetes"), manifest.trust.authority("kubernetes").bundle)
     yield StaticPod(
         name=NAME,
         image=f"registry.k8s.io/{NAME}:v{manifest.kubernetes_version}",
@@ -46,7 +30,7 @@ def scheduler(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
         liveness=Probe("/livez", 10259),
         readiness=Probe("/readyz", 10259),
         startup=Probe("/livez", 10259),
-        reads=reads(config, File(paths.authority_bundle("kubernetes"), bundle)),
+        reads=reads(config, authority),
         mounts=(HostPath(paths.AUTHORITIES), HostPath(DIRECTORY), HostPath(f"{paths.PKI}/{NAME}")),
     )
 
