@@ -1,0 +1,132 @@
+"""A founded, published cluster in a lab of its own, and a node in it, as the end-to-end tests hold them."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.lab.kubernetes.provide import provide
+from tests.lab.region.client import LabError, RemoteMachine
+from tests.lab.region.ledger import LOCK
+from tests.lab.region.machines import Completed
+from tests.lab.scenario import GROUP, Scenario
+from tests.lab.screen import Screen
+
+KEPT = Path(os.environ.get("BOOTWRIGHT_CACHE", "/var/cache/bootwright")) / "kubernetes"
+BUSY_SECONDS = 1800.0  # another lab on this host has the bridge; in CI nobody else does
+LOOK_AGAIN = 20.0
+ETCD = "bootwright-etcd-main.service"
+TIMER = "bootwright-sync.timer"
+
+WORKERS = """\
+  - name: workers
+    role: node
+    machineType: t3.medium
+    image: {image}
+"""
+
+# Everything the agent may write, with inode and time of change: a file written again with the same bytes shows too.
+_FINGERPRINT = f"""
+find /etc/kubernetes /etc/systemd/system /etc/containerd /etc/cni /etc/hosts /etc/crictl.yaml /etc/sysctl.d \
+    /etc/modules-load.d /usr/local/bin /var/lib/kubelet/config.yaml /run/bootwright/secrets /run/bootwright/started \
+    /run/bootwright/etcd-main.env /var/lib/etcd/main/.established /var/lib/etcd/main/.bootstrap.json \
+    /var/lib/etcd/main/.etcd-volume.json -printf '%p %y %m %U %G %i %C@ %s %l\\n' | sort
+systemctl show --property=Id,ActiveState,ExecMainPID,ExecMainStartTimestampMonotonic \
+    {ETCD} containerd.service kubelet.service
+findmnt --noheadings --output SOURCE,TARGET,OPTIONS /var/lib/etcd/main
+ctr --namespace k8s.io images list --quiet | grep -v ^sha256: | sort
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveNode:
+    """One instance of a scenario, by way of ssh."""
+
+    scenario: Scenario
+    instance_id: str
+
+    @property
+    def machine(self) -> RemoteMachine:
+        return self.scenario.client.machine(self.instance_id)
+
+    def try_sh(self, script: str, *, timeout: float = 120.0) -> Completed:
+        return self.machine.exec("bash", "-c", script, timeout=timeout)
+
+    def sh(self, script: str, *, timeout: float = 120.0) -> str:
+        """What the script prints; it must succeed."""
+        done = self.try_sh(script, timeout=timeout)
+        assert done.returncode == 0, f"{script}\nexit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def agent(self, *arguments: str) -> Completed:
+        return self.machine.exec("agent", *arguments, timeout=300.0)
+
+    def status(self) -> dict[str, Any]:
+        """What the node says of itself, asked on the node."""
+        return dict(json.loads(self.agent("status", "--json").stdout))
+
+    def fingerprint(self) -> list[str]:
+        """Equal before and after exactly when nothing was written, restarted, mounted or loaded between."""
+        return self.sh(_FINGERPRINT).splitlines()
+
+    def boot_id(self) -> str:
+        return self.sh("cat /proc/sys/kernel/random/boot_id")
+
+    def etcdctl(self, *arguments: str) -> str:
+        """As the health check's client, which the agent made a certificate for."""
+        pki = "/etc/kubernetes/pki"
+        client = f"--cert {pki}/etcd/healthcheck-client.pem --key {pki}/etcd/healthcheck-client.pem"
+        return self.sh(
+            f"ETCDCTL_API=3 etcdctl --endpoints https://127.0.0.1:2379 --cacert {pki}/ca/etcd-clients.crt {client} "
+            + " ".join(arguments)
+        )
+
+    def is_reachable(self) -> bool:
+        try:
+            return self.machine.exec("true", timeout=20).returncode == 0
+        except LabError:
+            return False
+
+
+@contextmanager
+def live_cluster(directory: Path, *, before_publish: Callable[[Scenario], None] = lambda _: None) -> Iterator[Scenario]:
+    """Two groups, published: the demo's control plane, and workers. Ends the lab, whatever happens inside."""
+    scenario = Scenario(directory, provide(KEPT), Screen())
+    try:
+        _up_when_the_bridge_is_free(scenario)
+        scenario.found()
+        spec = scenario.spec.read_text()
+        image = scenario.client.outputs["image_id"]
+        scenario.spec.write_text(spec.replace("trust:\n", WORKERS.format(image=image) + "trust:\n"))
+        before_publish(scenario)
+        scenario.publish()
+        yield scenario
+    finally:
+        scenario.down()
+
+
+def ready_node(scenario: Scenario) -> LiveNode:
+    instance = scenario.launch(GROUP)
+    scenario.wait_until_ready(instance)
+    return LiveNode(scenario, instance)
+
+
+def _up_when_the_bridge_is_free(scenario: Scenario) -> None:
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return scenario.up()
+        except LabError as error:
+            if "up on this host already" not in str(error) or time.monotonic() > deadline:
+                raise
+        _wait_while_held(min(deadline, time.monotonic() + LOOK_AGAIN))
+
+
+def _wait_while_held(deadline: float) -> None:
+    """Its holder empties the lock's file; one that was killed did not, so now and then it is tried all the same."""
+    while LOCK.stat().st_size and time.monotonic() < deadline:
+        time.sleep(0.3)

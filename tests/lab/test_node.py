@@ -1,0 +1,267 @@
+"""A control-plane node, looked at from every side: what it runs, where its data lies, what it says, what it changes."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.live import ETCD, TIMER, LiveNode, live_cluster, ready_node
+from tests.lab.scenario import GROUP
+
+pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(2400)]
+
+PKI = "/etc/kubernetes/pki"
+RUNNING = {"bootwright-boot.service", TIMER, "containerd.service", "kubelet.service", ETCD}
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
+    with live_cluster(tmp_path_factory.mktemp("node")) as scenario:
+        yield ready_node(scenario)
+
+
+@pytest.fixture
+def alone(node: LiveNode) -> Iterator[LiveNode]:
+    """The node with its timer stopped: what changes here, the test changed."""
+    node.sh(f"systemctl stop {TIMER}")
+    yield node
+    node.sh(f"systemctl start {TIMER}")
+
+
+def etcdctl_as(node: LiveNode, *, authority: str = "etcd-clients", credential: str = "") -> tuple[int, str]:
+    """Exit code of reading everything, and what both ends said about it."""
+    client = f"--cert {PKI}/{credential} --key {PKI}/{credential}" if credential else ""
+    since = node.sh("date +%s")
+    done = node.try_sh(
+        "ETCDCTL_API=3 etcdctl --endpoints https://127.0.0.1:2379 --dial-timeout 2s --command-timeout 2s "
+        f"--cacert {PKI}/ca/{authority}.crt {client} get --prefix ''"
+    )
+    return done.returncode, done.stderr + node.sh(f"journalctl --output cat --unit {ETCD} --since @{since}")
+
+
+def test_etcd_is_healthy_and_keeps_what_its_client_puts(node: LiveNode) -> None:
+    assert "is healthy" in node.etcdctl("endpoint", "health", "2>&1")
+    node.etcdctl("put", "lab/greeting", "hello")
+    assert node.etcdctl("get", "lab/greeting", "--print-value-only") == "hello"
+
+
+def test_etcd_answers_nobody_without_a_certificate_of_its_clients_authority(node: LiveNode) -> None:
+    assert etcdctl_as(node, credential="etcd/healthcheck-client.pem")[0] == 0
+    nobody, said = etcdctl_as(node)
+    assert nobody != 0
+    assert "client didn't provide a certificate" in said
+    stranger, said = etcdctl_as(node, credential="kubelet/client.pem")
+    assert stranger != 0
+    assert "certificate signed by unknown authority" in said
+    plain = node.try_sh("curl --silent --show-error --max-time 3 http://127.0.0.1:2379/health")
+    assert "true" not in plain.stdout
+
+
+def test_etcds_certificate_is_not_accepted_under_another_authority(node: LiveNode) -> None:
+    code, said = etcdctl_as(node, authority="kubernetes", credential="etcd/healthcheck-client.pem")
+    assert code != 0
+    assert "certificate signed by unknown authority" in said
+
+
+def test_etcds_data_lies_on_its_own_volume(node: LiveNode) -> None:
+    volume = node.scenario.volumes()[0]
+    held = [(one["InstanceId"], one["State"]) for one in volume["Attachments"]]
+    assert held == [(node.instance_id, "attached")]
+    device = node.sh("findmnt --noheadings --output SOURCE /var/lib/etcd/main").removeprefix("/dev/")
+    assert node.sh(f"cat /sys/class/block/{device}/serial") == volume["VolumeId"].replace("-", "")
+    pid = node.sh(f"systemctl show --property=MainPID --value {ETCD}")
+    assert node.sh(f"stat --format %U /proc/{pid}") == "etcd"
+    assert node.sh("stat --format '%U:%G %a' /var/lib/etcd/main/data") == "etcd:etcd 700"
+    database = node.sh(f"readlink /proc/{pid}/fd/* | grep 'member/snap/db$' | sort --unique")
+    assert database == "/var/lib/etcd/main/data/member/snap/db"
+    assert node.sh(f"findmnt --noheadings --output SOURCE --target {database}") == f"/dev/{device}"
+    options = node.sh("findmnt --noheadings --output OPTIONS /var/lib/etcd/main").split(",")
+    assert {"noexec", "nosuid", "nodev", "noatime"} <= set(options)
+
+
+def test_nothing_can_be_written_to_the_mount_point_below_the_volume(node: LiveNode) -> None:
+    below = node.sh(
+        "mkdir -p /run/lab-root && mount --bind / /run/lab-root && trap 'umount /run/lab-root' EXIT; "
+        "cd /run/lab-root/var/lib/etcd/main; ls -A; if touch intruder 2>&1; then echo written; fi"
+    )
+    assert below.splitlines() == ["touch: cannot touch 'intruder': Operation not permitted"]
+
+
+def test_a_second_boot_changes_nothing_and_says_so(alone: LiveNode) -> None:
+    before = alone.fingerprint()
+    done = alone.agent("boot")
+    assert (done.returncode, alone.fingerprint()) == (0, before)
+    assert re.search(r": nothing to change: \d+ resources are as serial 1 wants them", done.stdout)
+    diff = alone.agent("diff", "--detailed-exitcode")
+    assert diff.returncode == 0
+    assert re.search(r"^0 to change, \d{2,} unchanged; nothing was changed$", diff.stdout, re.MULTILINE)
+
+
+def test_drift_is_named_by_diff_and_mended_by_boot_and_nothing_else_is_touched(alone: LiveNode) -> None:
+    before = alone.fingerprint()
+    damaged = "/etc/kubernetes/manifests/kube-scheduler.yaml"
+    alone.sh(f"echo '# somebody was here' >> {damaged}")
+    diff = alone.agent("diff", "--detailed-exitcode")
+    assert diff.returncode == 5
+    assert "~ static-pod:kube-scheduler" in diff.stdout
+    assert "-# somebody was here" in diff.stdout
+    assert diff.stdout.splitlines()[-1].startswith("1 to change,")
+    assert "somebody" in alone.sh(f"cat {damaged}")
+    done = alone.agent("boot")
+    assert done.returncode == 0
+    assert "1 changed" in done.stdout
+    changed = set(before) ^ set(alone.fingerprint())
+    assert {line.split()[0] for line in changed} == {damaged, str(Path(damaged).parent)}
+
+
+def test_the_status_is_complete(node: LiveNode) -> None:
+    done = node.agent("status", "--json")
+    status = json.loads(done.stdout)
+    assert (done.returncode, status["stage"]) == (0, "ready")
+    assert (status["role"], status["group"], status["serial"]) == ("control-plane", GROUP, 1)
+    assert (status["instance_id"], status["boot_id"]) == (node.instance_id, node.boot_id())
+    assert status["trust"] == "Fresh"
+    assert set(status["metadata"]) == {"root", "timestamp", "snapshot", "targets"}
+    kinds = {resource["key"].split(":")[0] for resource in status["resources"]}
+    assert kinds >= {"volume", "mount", "certificate", "unit", "static-pod", "image", "asset", "kubeconfig", "sysctl"}
+    assert {resource["status"] for resource in status["resources"]} <= {"changed", "unchanged"}
+    assert status["units"] == dict.fromkeys(RUNNING, "active")
+    (etcd,) = status["etcd"]
+    assert (etcd["name"], etcd["ready"], etcd["members"], etcd["leader"]) == ("main", True, 1, "a")
+    assert status["health"]["kubelet"] == "ok"
+    on_disk = set(node.sh(f"find {PKI} -name '*.pem'").split())
+    days = {one["path"]: one["days_left"] for one in status["certificates"]}
+    assert set(days) == on_disk
+    assert set(days.values()) <= {364, 365}
+
+
+def test_the_screen_of_the_status_shows_the_same(node: LiveNode) -> None:
+    done = node.agent("status")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"READY  {node.instance_id}")
+    for word in ("control-plane", GROUP, "etcd main", "leader a, 1 members", "kubelet/client.pem", ETCD):
+        assert word in done.stdout
+
+
+def test_systemd_finds_nothing_to_complain_about_in_any_unit_of_ours(node: LiveNode) -> None:
+    units = node.sh("ls /etc/systemd/system/bootwright-*.service /etc/systemd/system/bootwright-*.timer").split()
+    assert {Path(unit).name for unit in units} >= {ETCD, "bootwright-boot.service", TIMER}
+    every = [*units, "/etc/systemd/system/kubelet.service", "containerd.service"]
+    done = node.try_sh(f"SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no {' '.join(every)}")
+    # The exit code is 0 for a misspelt key too: any line is a complaint.
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_cloud_init_accepts_the_userdata_that_the_coordinator_prints(node: LiveNode) -> None:
+    printed = node.scenario.coordinator("userdata", GROUP, capture=True)
+    assert len(printed.encode()) < 1024
+    script = f"cat > /run/userdata <<'END'\n{printed}END\ncloud-init schema --config-file /run/userdata"
+    done = node.try_sh(script)
+    assert (done.returncode, "Valid schema" in done.stdout) == (0, True), done.stdout + done.stderr
+    broken = node.try_sh("sed -i s/runcmd/runcmds/ /run/userdata; cloud-init schema --config-file /run/userdata")
+    assert broken.returncode != 0, "cloud-init would accept anything"
+
+
+def test_cloud_init_and_every_unit_end_well(node: LiveNode) -> None:
+    done = node.try_sh("cloud-init status --wait --long")
+    assert (done.returncode, "status: done" in done.stdout) == (0, True), done.stdout
+    assert node.sh("systemctl --failed --no-legend --plain") == ""
+
+
+PURPOSES = {
+    "apiserver/etcd-client.pem": ("etcd-clients", "sslclient"),
+    "apiserver/front-proxy-client.pem": ("front-proxy", "sslclient"),
+    "apiserver/kubelet-client.pem": ("kubernetes", "sslclient"),
+    "apiserver/server.pem": ("kubernetes", "sslserver"),
+    "etcd/healthcheck-client.pem": ("etcd-clients", "sslclient"),
+    "etcd/main-peer.pem": ("etcd-peers", "sslserver sslclient"),
+    # etcd's gateway from HTTP dials its own port with it.
+    "etcd/main-server.pem": ("etcd-clients", "sslserver sslclient"),
+    "kube-controller-manager/client.pem": ("kubernetes", "sslclient"),
+    "kube-controller-manager/server.pem": ("kubernetes", "sslserver"),
+    "kube-scheduler/client.pem": ("kubernetes", "sslclient"),
+    "kube-scheduler/server.pem": ("kubernetes", "sslserver"),
+    "kubelet/client.pem": ("kubernetes", "sslclient"),
+    "kubelet/server.pem": ("kubernetes", "sslserver"),
+}
+
+
+def test_openssl_verifies_every_certificate_for_its_purpose_and_for_no_other_authority(node: LiveNode) -> None:
+    assert set(node.sh(f"cd {PKI} && find . -name '*.pem' -printf '%P\\n'").split()) == set(PURPOSES)
+    authorities = sorted({authority for authority, _ in PURPOSES.values()})
+    script = f"cd {PKI}\n" + "\n".join(
+        f"for purpose in sslclient sslserver; do openssl verify -x509_strict -purpose $purpose "
+        f"-CAfile ca/{authority}.crt {path} > /dev/null 2>&1 && echo {path} {authority} $purpose; done"
+        for path in PURPOSES
+        for authority in authorities
+    )
+    verified = {tuple(line.split()) for line in node.sh(f"{script}\ntrue").splitlines()}
+    wanted = {
+        (path, authority, purpose) for path, (authority, purposes) in PURPOSES.items() for purpose in purposes.split()
+    }
+    assert verified == wanted
+
+
+def test_the_node_joined(node: LiveNode) -> None:
+    if node.scenario.provided.real:
+        said = json.loads(node.scenario.kubectl(node.instance_id, "get", "nodes", "-o", "json"))
+        ready = {
+            item["metadata"]["name"]: condition["status"]
+            for item in said["items"]
+            for condition in item["status"]["conditions"]
+            if condition["type"] == "Ready"
+        }
+        assert ready == {node.instance_id: "True"}
+        return
+    voucher = json.loads(node.sh("cat /run/bootwright/kubelet-double.json"))
+    assert "DOUBLE" in voucher["double"]
+    assert voucher["client"] == f"system:node:{node.instance_id} system:nodes"
+    pods = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    assert voucher["staticPods"] == {f"{name}.yaml": "would run" for name in pods}
+
+
+def test_the_coordinator_sees_the_node_and_what_was_published(node: LiveNode) -> None:
+    fleet = json.loads(node.scenario.ask_coordinator("status", "--json").stdout)["nodes"]
+    (seen,) = fleet
+    assert (seen["instance_id"], seen["problem"]) == (node.instance_id, None)
+    assert (seen["status"]["stage"], seen["status"]["serial"]) == ("ready", 1)
+    table = node.scenario.ask_coordinator("status")
+    assert table.returncode == 0
+    assert node.instance_id in table.stdout
+    assert "ready" in table.stdout
+    entries = json.loads(node.scenario.ask_coordinator("history", "--json").stdout)
+    assert entries[0]["what"] == f"publish new: {GROUP}, workers"
+    assert entries[0]["serial"] == 1
+    assert entries[-1]["what"].startswith("init cluster")
+
+
+def test_a_changed_argument_is_shown_published_and_applied_by_sync_and_restarts_no_unit(alone: LiveNode) -> None:
+    scenario = alone.scenario
+    spec = scenario.spec.read_text()
+    argument = "components:\n  kubeScheduler:\n    extraArgs:\n      v: 4\ntrust:\n"
+    scenario.spec.write_text(spec.replace("trust:\n", argument))
+    shown = json.loads(scenario.ask_coordinator("publish", "--json").stdout)
+    assert shown["published"] is False
+    items = {change["group"]: change["items"] for change in shown["changes"]}
+    (item,) = items.pop(GROUP)
+    assert not any(items.values()), "a worker runs no scheduler"
+    assert (item["key"], item["kind"]) == ("static-pod:kube-scheduler", "change")
+    assert [line.strip() for line in item["lines"] if line[0] in "+-"] == ["+    - --v=4"]
+    assert alone.agent("sync").stdout == "agent sync: nothing new\n", "without --yes something was published"
+
+    before = alone.fingerprint()
+    pending = scenario.ask_coordinator("publish", "--detailed-exitcode")
+    assert pending.returncode == 5
+    assert "+    - --v=4" in pending.stdout
+    scenario.coordinator("publish", "--yes")
+    done = alone.agent("sync")
+    assert done.returncode == 0
+    assert "serial 2 applied: 1 changed" in done.stdout
+    manifests = "/etc/kubernetes/manifests"
+    changed = {line.split()[0] for line in set(before) ^ set(alone.fingerprint())}
+    assert changed == {f"{manifests}/kube-scheduler.yaml", manifests}
+    assert "- --v=4" in alone.sh(f"cat {manifests}/kube-scheduler.yaml")
+    assert alone.agent("sync").stdout == "agent sync: nothing new\n"
+    assert scenario.status(alone.instance_id)["serial"] == 2
