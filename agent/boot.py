@@ -22,6 +22,9 @@ from units.resource import Resource
 from units.status import CertificateState
 
 
+CLOCK_SECONDS = 30.0  # chrony reaches 169.254.169.123 within a few
+
+
 class Node(Protocol):
     """Everything outside that a boot needs, each asked for when the story gets there (`agent.node` is the real one)."""
 
@@ -85,7 +88,8 @@ def find_target(node: Node) -> Target:
     reporter = node.reporter
     with reporter.phase("asking IMDS who this machine is"):
         instance = node.instance()
-        machine = node.machine()
+    with reporter.phase("waiting for the clock"):
+        machine = _with_right_clock(node)
     reporter.update(
         instance_id=instance.instance_id,
         zone=instance.zone,
@@ -114,6 +118,18 @@ def apply_target(node: Node, target: Target, *, dry_run: bool) -> Report:
 
     host = node.host(target.manifest)
     return converge(plan(target.manifest, target.facts), host, dry_run=dry_run, observe=observe)
+
+
+def _with_right_clock(node: Node) -> MachineFacts:
+    """The machine, once its clock is synchronised; after CLOCK_SECONDS as it is, and the status warns.
+
+    A clock that is behind accepts what has expired, one that is ahead refuses what is good (trust.md 1.3).
+    """
+    clock = node.reporter.clock
+    deadline = clock.monotonic() + CLOCK_SECONDS
+    while not (machine := node.machine()).time_synchronised and clock.monotonic() < deadline:
+        clock.wait(1.0, "waiting for chrony to set the clock")
+    return machine
 
 
 def _warn_of_the_machine(reporter: Reporter, machine: MachineFacts) -> None:

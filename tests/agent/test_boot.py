@@ -94,6 +94,14 @@ def test_a_degraded_trust_is_a_warning_and_the_node_still_comes_up() -> None:
     assert node.reporter.status.trust == "TrustDegraded"
 
 
+def test_a_boot_waits_for_the_clock_but_not_for_ever() -> None:
+    facts = machine_facts()
+    unset = type(facts)(**{name: getattr(facts, name) for name in facts.__slots__} | {"time_synchronised": False})
+    node = NodeDouble(facts=unset)
+    assert boot(node) == 0
+    assert node.memory.clock.waits.count("waiting for chrony to set the clock") == 30
+
+
 def test_cgroup_v1_and_an_unsynchronised_clock_are_said() -> None:
     facts = machine_facts()
     wrong = type(facts)(
