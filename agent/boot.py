@@ -21,7 +21,6 @@ from units.report import Report
 from units.resource import Resource
 from units.status import CertificateState
 
-
 CLOCK_SECONDS = 30.0  # chrony reaches 169.254.169.123 within a few
 
 
