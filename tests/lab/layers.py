@@ -18,8 +18,8 @@ from tests.lab.run import run
 
 SCRIPTS = Path(__file__).parent / "bake"
 LOGICAL_GIB = 8  # sparse: an image takes the space of what is in it
-KEPT = 3  # of each layer, and whatever was used lately: a machine may still want to boot from it
-KEPT_SECONDS = 3600
+KEPT = 4  # of each layer, and those just made or still open: 1 GB each, one for every change of our own code
+KEPT_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
