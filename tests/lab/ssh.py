@@ -45,8 +45,18 @@ def keys() -> Keys:
             if not (pair.folder / f"{name}.pub").exists():
                 (pair.folder / name).unlink(missing_ok=True)
                 run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(pair.folder / name)])
-        pair.known_hosts.write_text(f"{HOST_ALIAS} {pair.host_public.read_text()}")
+        _write_known_hosts(pair)
     return pair
+
+
+def _write_known_hosts(pair: Keys) -> None:
+    """Never in place: an ssh that another process just started would read half of it."""
+    wanted = f"{HOST_ALIAS} {pair.host_public.read_text()}"
+    if pair.known_hosts.exists() and pair.known_hosts.read_text() == wanted:
+        return
+    partial = pair.known_hosts.with_suffix(".partial")
+    partial.write_text(wanted)
+    partial.replace(pair.known_hosts)
 
 
 def arguments(address: str, *, tty: bool = False) -> list[str]:
