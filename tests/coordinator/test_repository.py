@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.anchor import FLOOR_FILE
+from coordinator.anchor import FLOOR_FILE, Anchor
 from coordinator.directory_store import DirectoryStore
 from coordinator.draft import Draft, NewTarget
 from coordinator.layout import TIMESTAMP, metadata_key
@@ -361,6 +361,15 @@ def test_an_endless_object_is_not_read_to_its_end(workshop: Workshop) -> None:
     workshop.store.put(TIMESTAMP, b"x" * 20_000)
     with pytest.raises(Refused, match="DownloadLengthMismatchError"):
         workshop.repository.read()
+
+
+def test_a_slower_command_neither_lowers_the_floor_nor_takes_a_publish_for_a_rollback(workshop: Workshop) -> None:
+    anchor = Anchor(workshop.directory)
+    floor = anchor.floor()
+    slow = workshop.repository.verifier.state()
+    workshop.put_target(LOG, b"meanwhile")
+    anchor.remember(slow, floor=floor)
+    assert anchor.floor() == {"root": 1, "targets": 2, "snapshot": 2, "timestamp": 2}
 
 
 def test_a_damaged_floor_is_not_silently_given_up(workshop: Workshop) -> None:
