@@ -183,7 +183,7 @@ PATHS = paths_in(document())
 NASTY = ["", "a", "0.0.0.0/0", "::/0", "fd00::/124", "/", "/etc/hosts", "x" * 300, "-", "10.0.0.1", "::1%eth0", "a..b"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.sampled_from(PATHS),
     JSON | st.sampled_from(["", "a", "0.0.0.0/0", "/", "/etc/hosts", "x" * 300, "-", "10.0.0.1"]),
@@ -192,7 +192,7 @@ def test_of_a_document_with_any_value_replaced_only_our_errors_come_out(path: st
     only_bootwright_errors(json.dumps(with_at(document(), path, value)).encode())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, len(encode_release(release())) - 1), st.integers(0, 255))
 def test_of_a_document_with_any_byte_replaced_only_our_errors_come_out(position: int, byte: int) -> None:
     data = bytearray(encode_release(release()))
