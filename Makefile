@@ -32,7 +32,7 @@ test: setup lint ## everything: lint, types, imports, all tests, the lab, the wh
 	@$(MAKE) --no-print-directory wheel
 
 test-fast: setup-fast ## the tests that need neither root nor machines, in under a minute
-	$(PYTEST) -n 2 -m "not lab and not root" -q
+	$(PYTEST) -n 2 -q -m "not lab and not root and not slow" tests/pki tests/units tests/agent tests/coordinator
 
 lint: setup-fast ## ruff, mypy strict, import contracts
 	.venv/bin/ruff check $(CODE)

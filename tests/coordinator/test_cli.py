@@ -14,6 +14,8 @@ from coordinator.cli import run
 from tests.coordinator.workshop import CLUSTER, PASSPHRASE, Workshop
 from units.status import Condition, NodeStatus, encode_status
 
+pytestmark = pytest.mark.slow  # whole commands over moto
+
 COMMANDS = [
     ["init"],
     ["publish"],

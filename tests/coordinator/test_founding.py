@@ -20,6 +20,8 @@ from tests.coordinator.workshop import CLUSTER, LOCAL_KEY, ClockDouble, Crash, F
 from units.envelope import authority_secret, decode_envelope, object_key, open_envelope, unwrap_locally
 from units.errors import BootwrightError, Refused
 
+pytestmark = pytest.mark.slow  # scrypt and every crash point
+
 
 def keys_of(store: Store) -> list[str]:
     return [item.key for item in store.list("")]

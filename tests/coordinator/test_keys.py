@@ -19,6 +19,8 @@ from coordinator.tuf_api import SSlibKey
 from tests.coordinator.workshop import PASSPHRASE, Workshop
 from units.errors import Fatal, Invalid, Refused
 
+pytestmark = pytest.mark.slow  # scrypt
+
 
 def test_openssl_opens_a_key_file_with_the_passphrase_and_only_with_it(tmp_path: Path) -> None:
     key = make_signing_key()

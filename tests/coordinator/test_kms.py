@@ -18,6 +18,8 @@ from tests.coordinator.workshop import CLUSTER, ClockDouble, Workshop, seed_chea
 from units.envelope import Context, decode_envelope, object_key, open_envelope
 from units.errors import BootwrightError, Fatal, Invalid
 
+pytestmark = pytest.mark.slow  # a moto server and scrypt
+
 CONTEXT = Context(cluster=CLUSTER, uid="u-1", name="authority-kubernetes")
 
 

@@ -26,6 +26,8 @@ from units.host import Host
 from units.memory import MemoryHost
 from units.plan import Plan, plan
 
+pytestmark = pytest.mark.slow  # every crash point, thousands of runs
+
 ROLES = ("control-plane", "node")
 PLANS = {role: plan(manifest(role), FACTS) for role in ROLES}
 CALLS = {role: changes_of(empty_machine().host, partial(converge, PLANS[role])) for role in ROLES}

@@ -14,6 +14,8 @@ import pytest
 from agent.repository import Repository
 from units.errors import Retryable
 
+pytestmark = pytest.mark.slow  # every crash point
+
 CACHE = ["timestamp.json", "snapshot.json", "targets.json", "root_history/1.root.json", "root_history/2.root.json"]
 STATE = ["floors.a.json", "floors.b.json", "release.json", "verified.json"]
 ZYGOTE = Path(__file__).with_name("zygote.py")

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,8 @@ from coordinator.spec.flags import OWNED, REMOVED, UNWISE
 from coordinator.spec.known_flags import KNOWN
 from coordinator.spec.kubelet_fields import kubelet_fields
 from coordinator.spec.schema import spec_schema
+
+pytestmark = pytest.mark.slow  # hypothesis over whole specs
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 TEXTS = [path.read_text() for path in sorted(EXAMPLES.glob("*/cluster.yaml"))]
