@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pki.errors import PkiError
-from units import hosts, pods, systemd
 from units.errors import Invalid, Problem
 from units.facts import NodeFacts
 from units.manifest import Manifest, Role
@@ -68,16 +67,6 @@ def _impossible(manifest: Manifest, problems: tuple[Problem, ...]) -> Invalid:
 
 
 def _claim(key: str) -> str:
-    """Whatever writes a file claims its path, whatever the kind is called; other kinds claim their key."""
-    kind, _, name = key.partition(":")
-    match kind:
-        case "mount" | "volume":
-            return key
-        case "static-pod":
-            return f"{pods.DIRECTORY}/{name}.yaml"
-        case "unit":
-            return f"{systemd.UNIT_DIRECTORY}/{name}"
-        case "hosts-block":
-            return hosts.PATH
-        case _:
-            return name if name.startswith("/") else key
+    """Whatever lies at a path claims it, whatever its kind is called; other kinds claim their key."""
+    name = key.partition(":")[2]
+    return name if name.startswith("/") else key
