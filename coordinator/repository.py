@@ -25,6 +25,9 @@ from coordinator.verify import Verifier
 from units.errors import Fatal, Refused, Retryable
 
 PARALLEL: Final = 16
+PER_CONNECTION: Final = (
+    8  # a TLS connection costs 30 ms of CPU, most of it to load the authorities: few objects, few of them
+)
 COMMIT_TRIES: Final = 30
 SLOTS: Final = 256  # orphans of crashed publishers that one commit steps over
 _JSON: Final = JSONSerializer(compact=True)
@@ -78,9 +81,9 @@ class Repository:
 
     def read_targets(self, wanted: Iterable[tuple[str, TargetFile]]) -> list[bytes]:
         """The same for many at once, in the order asked for."""
-        verifier = self.verifier
-        with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-            return list(pool.map(lambda item: verifier.target(*item), wanted))
+        verifier, items = self.verifier, list(wanted)
+        with ThreadPoolExecutor(max_workers=_connections(len(items))) as pool:
+            return list(pool.map(lambda item: verifier.target(*item), items))
 
     def found(self, draft: Draft, keys: SigningKeys) -> Committed:
         """The first commit, where there is no timestamp yet; Conflict if there is one."""
@@ -199,7 +202,7 @@ class Repository:
         )
 
     def _upload(self, draft: Draft) -> None:
-        with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+        with ThreadPoolExecutor(max_workers=_connections(len(draft.targets))) as pool:
             list(pool.map(lambda item: self._upload_target(item[1].key(item[0]), item[1].body), draft.targets.items()))
 
     def _upload_target(self, key: str, body: bytes) -> None:
@@ -232,6 +235,10 @@ class Repository:
             )
         self._anchor.remember(state, floor=floor)
         return Committed(state, draft, tries)
+
+
+def _connections(objects: int) -> int:
+    return min(PARALLEL, 1 + objects // PER_CONNECTION)
 
 
 def _changed_targets(state: State | None, draft: Draft, *, at: datetime, lifetimes: Lifetimes) -> Targets:
