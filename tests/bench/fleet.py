@@ -15,7 +15,7 @@ from tests.bench.cloud import BUCKET, REGION, Cloud
 CLUSTER = "bench.example.com"
 VERSION = "1.36.2"
 ZONES = ("a", "b", "c")
-PASSPHRASE = "of the bench only"  # noqa: S105  keys of a cluster that lives in a temporary directory
+PASSPHRASE = "of the bench only"
 KUBELET_BYTES = 80_000_000  # kubelet 1.36 is 60 to 85 MB
 IMAGE_BYTES = 1_000_000  # archives are read by containerd only, whose double does not look at them
 _COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -147,5 +147,5 @@ def found_cluster(directory: Path, cloud: Cloud, *, asset_bytes: int = KUBELET_B
 
 
 def _noise(path: Path, size: int) -> Path:
-    path.write_bytes(random.Random(path.name).randbytes(size))  # noqa: S311  the same content in every run
+    path.write_bytes(random.Random(path.name).randbytes(size))
     return path

@@ -55,5 +55,7 @@ def run_once(command: Sequence[str], environment: Mapping[str, str]) -> Sample:
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
     if process.returncode:
-        raise MeasuredFailed(f"{' '.join(command)}: exit code {process.returncode}: {texts[1][-3000:]}{texts[0][-1000:]}")
+        raise MeasuredFailed(
+            f"{' '.join(command)}: exit code {process.returncode}: {texts[1][-3000:]}{texts[0][-1000:]}"
+        )
     return Sample(ended - begun, usage.ru_utime + usage.ru_stime, texts[0])

@@ -1,7 +1,7 @@
 """A node in a directory: real files, repository, secrets, assets, IMDS and S3 clients; doubles for the kernel's side.
 
-systemd, kernel, users, volumes, mounts, images and probes are the models of `units.memory`, and last from one process to
-the next in `doubles.pickle`. What they stand for costs a real node processes and kernel calls, which is why they are
+systemd, kernel, users, volumes, mounts, images and probes are the models of `units.memory`, and last from one process
+to the next in `doubles.pickle`. What they stand for costs a real node processes and kernel calls, which is why they are
 counted here (`Doubles.calls`).
 """
 
@@ -29,7 +29,15 @@ from agent.run_state import write_status
 from agent.settings import Settings
 from units.host import Host
 from units.manifest import Manifest, Release, encode_release
-from units.memory import MemoryImages, MemoryKernel, MemoryMounts, MemoryProbes, MemorySystemd, MemoryUsers, MemoryVolumes
+from units.memory import (
+    MemoryImages,
+    MemoryKernel,
+    MemoryMounts,
+    MemoryProbes,
+    MemorySystemd,
+    MemoryUsers,
+    MemoryVolumes,
+)
 from units.paths import PKI
 from units.status import CertificateState, NodeStatus
 
@@ -113,7 +121,7 @@ class DoublesState:
 def load_doubles(places: Places) -> DoublesState:
     if not places.doubles.exists():
         return DoublesState()
-    state: DoublesState = pickle.loads(places.doubles.read_bytes())  # noqa: S301  our own, of a minute ago
+    state: DoublesState = pickle.loads(places.doubles.read_bytes())
     return state
 
 
