@@ -64,6 +64,7 @@ def boot(node: Node) -> int:
     """Converge this machine; the exit code. A failure is reported everywhere it can be before this returns."""
     reporter = node.reporter
     reporter.begin()
+    reporter.whole_run_begins()
     try:
         target = find_target(node)
         with reporter.phase("converging"):

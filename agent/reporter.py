@@ -31,12 +31,16 @@ class Reporter:
     publish: Callable[[NodeStatus], None] | None = None
     _published: float = field(default=float("-inf"), init=False)
     _since: dict[str, str] = field(default_factory=dict, init=False)
+    _seen: set[str] = field(default_factory=set, init=False)  # codes of conditions that this run has met itself
 
     def begin(self) -> None:
-        """A new run: what the last one said goes, what it saw first is remembered."""
+        """A new run. What the last one said stands until `conclude`: a node that tries again all the time must not
+        look, to whoever asks meanwhile, like one that nothing is wrong with.
+        """
         self._since = {condition.code: condition.since for condition in self.status.conditions}
+        self._seen.clear()
         stage = "ready" if self.status.stage == "ready" else "booting"
-        self.status = self.status.model_copy(update={"stage": stage, "conditions": (), "phases": ()})
+        self.status = self.status.model_copy(update={"stage": stage, "phases": ()})
 
     def update(self, *, force: bool = False, **fields: Any) -> None:
         """Change fields of the status and let everybody see; `force` uploads even if the last upload was just now."""
@@ -66,10 +70,17 @@ class Reporter:
         known = {condition.code: condition for condition in self.status.conditions}
         since = self._since.get(code) or _timestamp(self.clock.now())
         self._since[code] = since
+        self._seen.add(code)
         known[code] = Condition.model_validate(
             {"code": code, "message": message, "remedy": remedy, "since": since, "severity": severity}
         )
         self.status = self.status.model_copy(update={"conditions": tuple(known.values())})
+
+    def whole_run_begins(self) -> None:
+        """Until it is done, this node may be half of one release and half of another, however ready it looks: whoever
+        kills the agent now must not leave a status that lets the next poll find nothing to do.
+        """
+        self.status = self.status.model_copy(update={"converged": ""})
 
     def whole_run_done(self) -> None:
         """The plan was checked to its end. A warning later must not look like one: the hourly run counts from here."""
@@ -96,7 +107,13 @@ class Reporter:
             }
         )
 
+    def conclude(self) -> None:
+        """The run has seen all it will see: conditions of runs before it are over."""
+        conditions = tuple(condition for condition in self.status.conditions if condition.code in self._seen)
+        self.status = self.status.model_copy(update={"conditions": conditions})
+
     def finish(self, exit_code: int) -> None:
+        self.conclude()
         self.update(stage=STAGE_OF_EXIT[exit_code], waiting_for="", force=True)
         self.notify(f"{self.status.stage}: serial {self.status.serial}")
 

@@ -28,7 +28,9 @@ def due(last: LastRun, now: datetime) -> str:
     """Why a whole run is needed although nothing new was published; empty if it is not."""
     if last.stage != "ready":
         return f"the last run ended as {last.stage}"
-    if not last.converged or now - datetime.fromisoformat(last.converged) > FULL_RUN_EVERY:
+    if not last.converged:
+        return "no whole run came to its end within the hour: the last one was cut off"
+    if now - datetime.fromisoformat(last.converged) > FULL_RUN_EVERY:
         return "the last whole run was an hour ago"
     return next(
         (f"{path} is due for renewal" for path, renews in last.renewals if datetime.fromisoformat(renews) <= now), ""
@@ -67,6 +69,7 @@ def _warn(node: "RealNode", error: BootwrightError) -> None:
         _connect(node)  # then the warning also goes to the store, if that is not what fails
     node.reporter.begin()
     node.reporter.condition(error.code, str(error), remedy=error.remedy, severity="warning")
+    node.reporter.conclude()
     node.reporter.update(force=True)
 
 

@@ -2,11 +2,13 @@
 
 import argparse
 import sys
+from contextlib import suppress
 
 from agent.boot import boot
 from agent.node import RealNode
-from agent.run_state import running_alone
-from units.status import NodeStatus
+from agent.run_state import STATUS, running_alone
+from units.errors import Invalid
+from units.status import NodeStatus, decode_status
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -15,10 +17,17 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 def run(_arguments: argparse.Namespace) -> int:
     with running_alone("boot"):
-        node = RealNode()
+        node = RealNode(_earlier_try())
         exit_code = boot(node)
     sys.stdout.write(summary(node.reporter.status) + "\n")
     return exit_code
+
+
+def _earlier_try() -> NodeStatus | None:
+    """What an earlier run since this machine started has left: what is wrong since then stays known as such."""
+    with suppress(OSError, Invalid):
+        return decode_status(STATUS.read_bytes())
+    return None
 
 
 def summary(status: NodeStatus) -> str:
