@@ -28,6 +28,8 @@ down: ## end the lab that `make demo` left up
 
 test: setup lint ## everything: lint, types, imports, all tests, the lab, the wheel
 	$(AS_ROOT) $(PYTEST) -n 2 --dist loadfile -m "not lab"
+	@echo "==> baking the lab's image (minutes the first time, seconds after)" >&2
+	@$(AS_ROOT) $(PY) -m tests.lab.image
 	$(AS_ROOT) $(PYTEST) -m lab
 	@$(MAKE) --no-print-directory wheel
 
