@@ -3,11 +3,10 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from agent.cluster_stamp import wanted_stamp
-from tests.bench.cloud import Cloud
-from tests.bench.fleet import Published
+from tests.bench.cloud import BUCKET, Cloud
+from tests.bench.fleet import CLUSTER, Published
 from tests.bench.measure import MeasuredFailed, Sample, run_once
 from tests.bench.node_venv import NodeVenv
 from tests.bench.sandbox import bake, reboot
@@ -60,19 +59,23 @@ class Counts:
         return tuple(name.removeprefix(prefix) for name in self.opened if name.startswith(prefix))
 
 
-def first_boot(root: Path, published: Published, cloud: Cloud, venv: NodeVenv) -> tuple[Node, Sample]:
-    """A machine that came up once, with everything that its manifest wants."""
+def bake_node(root: Path, published: Published, cloud: Cloud, venv: NodeVenv) -> Node:
+    """A machine as it comes out of the image, the first one of its cluster; its user-data is in IMDS."""
+    # What an earlier node left: an established etcd would rightly refuse this one's empty volume.
+    cloud.client("s3").delete_object(Bucket=BUCKET, Key=f"{CLUSTER}/etcd/main/cluster.json")
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in published.assets]
     bake(root, published.assets, digests)
     cloud.set_user_data(published.user_data(GROUP))
-    node = Node(root, cloud, venv)
+    return Node(root, cloud, venv)
+
+
+def first_boot(root: Path, published: Published, cloud: Cloud, venv: NodeVenv) -> tuple[Node, Sample]:
+    """A machine that came up once, with everything that its manifest wants; and what that took."""
+    node = bake_node(root, published, cloud, venv)
     sample = node.run("boot", "save")
-    stamp = root / "run/bootwright/cluster-objects"  # written once the API server is up, which a sandbox has not
-    stamp.write_bytes(wanted_stamp())
-    if READY not in (again := result_text(node.run("boot", "save"))):
+    # Written once the API server is up, which a sandbox has not.
+    (root / "run/bootwright/cluster-objects").write_bytes(wanted_stamp())
+    again = node.run("boot", "save").result["text"]
+    if READY not in again:
         raise MeasuredFailed(f"the second boot should find nothing to change: {again}")
     return node, sample
-
-
-def result_text(sample: Sample) -> Any:
-    return sample.result["text"]

@@ -3,39 +3,41 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 
 from tests.bench.cloud import BUCKET
+from tests.bench.figures import Row, Target, medians
 from tests.bench.fleet import CLUSTER, Published
 from tests.bench.measure import Sample, run_once
 
+TARGETS = {50: (Target("wall", 2.0),)}
 _TUF = f"{CLUSTER}/tuf/"
 
 
-@dataclass(frozen=True, slots=True)
-class PublishRuns:
-    """The samples after a warm-up, and the requests of one run."""
-
-    groups: int
-    new: tuple[Sample, ...]
-    unchanged: tuple[Sample, ...]
-    requests: dict[str, int]
-
-
-def measure_publish(published: Published, groups: int, runs: int) -> PublishRuns:
-    """Every `new` run starts from the cluster as it was founded: no group is published yet."""
+def measure_publish(published: Published, groups: int, runs: int) -> tuple[Row, Row]:
+    """All groups new, and then none changed. Every run of the first starts from the cluster as it was founded."""
     operator = published.operator
     operator.write_spec(published.secrets_key, groups)
-    samples: list[Sample] = []
+    new: list[Sample] = []
     requests: dict[str, int] = {}
     with _founded_again(published) as reset:
         for _ in range(runs + 1):
             next(reset)
             with operator.cloud.counted() as requests:
-                samples.append(_publish(published))
-        unchanged = [_publish(published) for _ in range(runs + 1)]
+                new.append(_publish(published))
+        with operator.cloud.counted() as requests_unchanged:
+            unchanged = [_publish(published)]
+        unchanged += [_publish(published) for _ in range(runs)]
         next(reset)
-    return PublishRuns(groups, tuple(samples[1:]), tuple(unchanged[1:]), requests)
+    return (
+        _row(f"coordinator publish, {groups} groups, all new", new[1:], requests, TARGETS.get(groups, ())),
+        _row(f"coordinator publish, {groups} groups, no change", unchanged[1:], requests_unchanged, ()),
+    )
+
+
+def _row(name: str, samples: Sequence[Sample], requests: dict[str, int], targets: tuple[Target, ...]) -> Row:
+    cpu, wall = medians((sample.cpu, sample.wall) for sample in samples)
+    return Row(name=name, cpu=cpu, wall=wall, runs=len(samples), requests=requests, targets=targets)
 
 
 def _publish(published: Published) -> Sample:
@@ -67,6 +69,6 @@ def _founded_again(published: Published) -> Iterator[Iterator[None]]:
     shutil.rmtree(kept)
 
 
-def _keys(s3: object) -> Sequence[str]:
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=_TUF)  # type: ignore[attr-defined]
+def _keys(s3: Any) -> Sequence[str]:
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=_TUF)
     return [item["Key"] for page in pages for item in page.get("Contents", ())]

@@ -67,17 +67,22 @@ def bucket(world: World) -> Iterator[StolenBucket]:
 def test_a_node_of_an_unknown_group_says_so_from_its_first_second_in_s3_and_on_its_console(world: World) -> None:
     stray, client = world.stray, world.scenario.client
 
-    def reported() -> bool:
-        return bool(world.scenario.status(stray.instance_id).get("conditions"))
+    def story() -> list[dict[str, Any]]:
+        return world.bucket.versions(f"status/{stray.instance_id}.json")
 
-    client.wait_until("the stray node reports", reported, 120)
-    story: list[dict[str, Any]] = world.bucket.versions(f"status/{stray.instance_id}.json")
-    assert (story[0]["stage"], story[0]["group"], story[0]["conditions"]) == ("booting", STRAY, [])
-    last = next(status for status in story if status["conditions"])
-    (condition,) = [one for one in last["conditions"] if one["severity"] == "error"]
-    assert (last["stage"], condition["code"]) == ("retrying", "trust-group-unknown")
+    def tried_again() -> bool:
+        return [status["stage"] for status in story()].count("retrying") > 1
+
+    client.wait_until("the stray node has tried twice", tried_again, 180)
+    told = story()
+    assert (told[0]["stage"], told[0]["group"], told[0]["conditions"]) == ("booting", STRAY, [])
+    first = next(number for number, status in enumerate(told) if status["stage"] == "retrying")
+    (condition,) = told[first]["conditions"]
+    assert condition["code"] == "trust-group-unknown"
     assert f"no release for group '{STRAY}'" in condition["message"]
     assert "coordinator history" in condition["remedy"]
+    # While it tries again, too, and since when.
+    assert all(status["conditions"] == [condition] for status in told[first:])
     console = stray.machine.console()
     assert "trust-group-unknown" in console
     assert "remedy: check `group` in the user-data" in console

@@ -39,20 +39,6 @@ rm -rf /etc/kubernetes /etc/containerd /etc/crictl.yaml /etc/systemd/system/kube
 systemctl daemon-reload
 """
 
-# Bash alone and without a pause: a resource takes milliseconds. The number it was killed at, and how it ended.
-KILL = """
-rm -f /run/bootwright/status.json
-agent boot > /run/lab-boot.log 2>&1 &
-agent=$!
-while kill -0 $agent; do
-    status=$(< /run/bootwright/status.json)
-    if [[ $status =~ \\"waiting_for\\":\\ \\"([0-9]+)/ ]] && (( BASH_REMATCH[1] >= AT )); then break; fi
-done 2> /dev/null
-kill -KILL $agent
-wait $agent
-echo "${BASH_REMATCH[1]} $?"
-"""
-
 KILL_THE_UNITS = """
 rm -f /run/bootwright/status.json
 systemctl restart --no-block bootwright-boot.service
@@ -158,8 +144,7 @@ def test_an_agent_killed_again_and_again_goes_on_from_where_it_was(first: LiveNo
         )
     ]
     for moment in moments:
-        killed_at, exit_code = first.sh(f"AT={moment}; {KILL}", timeout=300).split()
-        assert (int(killed_at) >= moment, int(exit_code)) == (True, 137), first.sh("cat /run/lab-boot.log")
+        first.kill_agent(at=moment)
     done = first.agent("boot")
     assert done.returncode == 0, done.stdout
     assert contents(first) == before
