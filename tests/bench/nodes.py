@@ -26,6 +26,8 @@ class Node:
 
     def run(self, command: str, *options: str) -> Sample:
         """`boot` or `sync` in a process of its own. Options: `count` what it opens, `save` what the doubles know."""
+        if command == "sync":  # written once the API server is up, which a sandbox has not
+            (self.root / "run/bootwright/cluster-objects").write_bytes(wanted_stamp())
         words = [str(self.venv.python), "-I", "-c", _BOOTSTRAP, str(self.venv.harness)]
         words += [command, str(self.root), self.cloud.imds_url, "{now}", *options]
         sample = run_once(words, {"PATH": "/usr/bin:/bin", **self.cloud.environment})
@@ -73,8 +75,6 @@ def first_boot(root: Path, published: Published, cloud: Cloud, venv: NodeVenv) -
     """A machine that came up once, with everything that its manifest wants; and what that took."""
     node = bake_node(root, published, cloud, venv)
     sample = node.run("boot", "save")
-    # Written once the API server is up, which a sandbox has not.
-    (root / "run/bootwright/cluster-objects").write_bytes(wanted_stamp())
     again = node.run("boot", "save").result["text"]
     if READY not in again:
         raise MeasuredFailed(f"the second boot should find nothing to change: {again}")
