@@ -58,10 +58,11 @@ class StolenBucket:
         return target_key(path, self._signed(self.targets())["targets"][path]["hashes"]["sha256"])
 
     def asset(self, group: str, name: str) -> str:
-        """By the name of a binary, or the reference of an image."""
+        """By the name of a binary, or the beginning of an image's reference."""
         manifest = json.loads(self.read(self.release(group)))["stable"]
         named = {one["name"]: one for one in manifest["assets"]} | {one["reference"]: one for one in manifest["images"]}
-        return asset_key(named[name]["sha256"])
+        (sha256,) = (one["sha256"] for full, one in named.items() if full.startswith(name))
+        return asset_key(sha256)
 
     def _signed(self, key: str) -> dict[str, Any]:
         return dict(json.loads(self.read(key))["signed"])

@@ -29,6 +29,8 @@ WORKERS = """\
     image: {image}
 """
 
+_MARK = "-- lab --"
+
 # Everything the agent may write, with inode and time of change: a file written again with the same bytes shows too.
 _FINGERPRINT = f"""
 find /etc/kubernetes /etc/systemd/system /etc/containerd /etc/cni /etc/hosts /etc/crictl.yaml /etc/sysctl.d \
@@ -39,6 +41,23 @@ systemctl show --property=Id,ActiveState,ExecMainPID,ExecMainStartTimestampMonot
     {ETCD} containerd.service kubelet.service
 findmnt --noheadings --output SOURCE,TARGET,OPTIONS /var/lib/etcd/main
 ctr --namespace k8s.io images list --quiet | grep -v ^sha256: | sort
+"""
+
+# All that a test of the agent wants to know, in one session: ssh alone takes as long as a fingerprint.
+_OBSERVE = f"""
+look() {{ {_FINGERPRINT} }}
+SCRIPT
+look > /run/lab-before
+COMMAND > /run/lab-said 2> /run/lab-log
+code=$?
+look > /run/lab-after
+cat /run/lab-said
+echo {_MARK}
+diff /run/lab-before /run/lab-after
+echo {_MARK}
+cat /run/bootwright/status.json
+cat /run/lab-log >&2
+exit $code
 """
 
 # Bash alone and without a pause: a resource takes milliseconds.
@@ -54,6 +73,17 @@ kill -KILL $agent
 wait $agent
 echo "${{BASH_REMATCH[1]}} $?"
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One run of the agent. changes: `diff` of the fingerprints around it; status: what it left on the node."""
+
+    exit_code: int
+    said: str
+    log: str
+    changes: str
+    status: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +108,12 @@ class LiveNode:
 
     def agent(self, *arguments: str) -> Completed:
         return self.machine.exec("agent", *arguments, timeout=300.0)
+
+    def observe(self, command: str, *, script: str = "true") -> Observed:
+        """Run `agent COMMAND`, after a script that prepares the node for it."""
+        done = self.try_sh(_OBSERVE.replace("SCRIPT", script).replace("COMMAND", f"agent {command}"), timeout=300)
+        said, changes, status = done.stdout.split(f"{_MARK}\n")
+        return Observed(done.returncode, said, done.stderr, changes, json.loads(status))
 
     def kill_agent(self, command: str = "boot", *, at: int) -> None:
         """Start it, and SIGKILL it as soon as it is at the resource of that number, or beyond."""

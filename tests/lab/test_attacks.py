@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from coordinator.draft import Draft, NewTarget
-from coordinator.layout import TIMESTAMP, group_target, metadata_key
+from coordinator.layout import TIMESTAMP, group_target
 from tests.lab.bucket import StolenBucket
+from tests.lab.flips import CONTENT, ENVELOPES, SERVICE_ACCOUNT_FILE, SIGNED, ContentFlip, EnvelopeFlip, SignedFlip
 from tests.lab.live import TIMER, LiveNode, live_cluster
 from tests.lab.operator import Operator
 from tests.lab.scenario import GROUP, Scenario
-from tests.lab.verdicts import recovers, refused, tells_the_store, warned
-from units.envelope import SERVICE_ACCOUNT, authority_secret, object_key
+from tests.lab.verdicts import recovers, refused, tells_the_store, tells_whoever_asks, warned
+from units.envelope import object_key
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(2400)]
 
@@ -92,43 +93,21 @@ def test_a_node_of_an_unknown_group_says_so_from_its_first_second_in_s3_and_on_i
     assert {one["instance_id"] for one in seen} == {stray.instance_id, world.node.instance_id}
 
 
-@dataclass(frozen=True, slots=True)
-class Flip:
-    key: Callable[[StolenBucket], str]
-    behind: bytes
-    code: str
-
-
-FLIPS = {
-    "root": Flip(lambda _: metadata_key("root", 1), b'"expires":"', "trust-root-pin"),
-    "root, any byte": Flip(lambda _: metadata_key("root", 1), b"", "trust-root-pin"),
-    "timestamp": Flip(lambda _: TIMESTAMP, b'"expires":"', "trust-unsigned"),
-    "timestamp's signature": Flip(lambda _: TIMESTAMP, b'"sig":"30', "trust-unsigned"),
-    "snapshot": Flip(StolenBucket.snapshot, b'"expires":"', "trust-wrong-hash"),
-    "snapshot, any byte": Flip(StolenBucket.snapshot, b"", "trust-wrong-hash"),
-    "targets": Flip(StolenBucket.targets, b'"sha256":"', "trust-unsigned"),
-    "targets' signature": Flip(StolenBucket.targets, b'"sig":"30', "trust-unsigned"),
-    "release": Flip(lambda bucket: bucket.release(GROUP), b'"kubernetes_version": "', "trust-wrong-hash"),
-    "release, any byte": Flip(lambda bucket: bucket.release(GROUP), b"", "trust-wrong-hash"),
-}
-
-
-@pytest.mark.parametrize("flip", FLIPS.values(), ids=FLIPS.keys())
+@pytest.mark.parametrize("flip", SIGNED.values(), ids=SIGNED.keys())
 def test_a_flipped_bit_in_signed_data_is_named_and_changes_nothing(
-    node: LiveNode, bucket: StolenBucket, flip: Flip
+    node: LiveNode, bucket: StolenBucket, flip: SignedFlip
 ) -> None:
     key = flip.key(bucket)
     bucket.flip(key, behind=flip.behind)
-    node.sh(FORGET)
-    refused(node, code=flip.code, exit_code=3, says=key.removeprefix("tuf/metadata/"))
+    refused(node, script=FORGET, code=flip.code, exit_code=3, says=key.removeprefix("tuf/metadata/"))
     tells_the_store(node, flip.code)
 
 
 def test_metadata_that_is_no_json_any_more_is_called_damaged(node: LiveNode, bucket: StolenBucket) -> None:
     body = bucket.read(TIMESTAMP)
     bucket.put(TIMESTAMP, b"z" + body[1:])
-    node.sh(FORGET)
-    refused(node, code="trust-damaged", exit_code=3, says="timestamp.json is not TUF metadata any more")
+    refused(node, script=FORGET, code="trust-damaged", exit_code=3, says="timestamp.json is not TUF metadata any more")
+    tells_whoever_asks(node, code="trust-damaged", exit_code=3)
 
 
 def test_a_sync_of_a_running_node_refuses_as_a_boot_does(node: LiveNode, bucket: StolenBucket) -> None:
@@ -137,32 +116,16 @@ def test_a_sync_of_a_running_node_refuses_as_a_boot_does(node: LiveNode, bucket:
     refused(node, code="trust-unsigned", exit_code=3, says="timestamp.json", command="sync")
 
 
-CASES_OF_CONTENT = {
-    "a binary": (
-        "kubelet",
-        "mv /usr/local/bin/kubelet /run/lab-kubelet",
-        "asset:/usr/local/bin/kubelet",
-    ),
-    "an image": (
-        "registry.k8s.io/kube-scheduler:v{version}",
-        "rm /var/lib/bootwright/images/registry.k8s.io_kube-scheduler_*.json",
-        "image:registry.k8s.io/kube-scheduler",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", CASES_OF_CONTENT.values(), ids=CASES_OF_CONTENT.keys())
+@pytest.mark.parametrize("flip", CONTENT.values(), ids=CONTENT.keys())
 def test_a_flipped_bit_in_what_is_installed_is_named_and_nothing_of_it_stays(
-    node: LiveNode, bucket: StolenBucket, case: tuple[str, str, str]
+    node: LiveNode, bucket: StolenBucket, flip: ContentFlip
 ) -> None:
-    name, take_away, resource = case
-    key = bucket.asset(GROUP, name.format(version=node.scenario.provided.version))
+    key = bucket.asset(GROUP, flip.name)
     sha256 = key.rpartition("/")[2]
-    recovers(node)
-    node.sh(f"{take_away}; rm -f /opt/bootwright/assets/sha256/{sha256[:2]}/{sha256}")
     bucket.flip(key)
-    done = refused(node, code="asset-digest-mismatch", exit_code=3, says=key)
-    assert resource in done.stdout
+    script = f"{flip.take_away}; rm -f /opt/bootwright/assets/sha256/{sha256[:2]}/{sha256}"
+    seen = refused(node, script=script, code="asset-digest-mismatch", exit_code=3, says=key)
+    assert flip.resource in seen.said
     assert node.sh(f"find /var/lib/bootwright/assets -name '*{sha256}*'") == ""
 
     bucket.restore()
@@ -170,46 +133,27 @@ def test_a_flipped_bit_in_what_is_installed_is_named_and_nothing_of_it_stays(
     assert node.sh(f"sha256sum < /var/lib/bootwright/assets/sha256/{sha256[:2]}/{sha256}").split()[0] == sha256
 
 
-SERVICE_ACCOUNT_FILE = "/run/bootwright/secrets/service-account/service-account.key"
-HEALTHCHECK = "/etc/kubernetes/pki/etcd/healthcheck-client.pem"
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    name: str
-    field: str
-    needed_by: str  # a file that the node makes with what is in the envelope
-    code: str = "secret-tampered"
-    skip: int = 0
-
-
-ENVELOPES = {
-    "the service-account key": Envelope(SERVICE_ACCOUNT, "ciphertext", SERVICE_ACCOUNT_FILE),
-    # Behind the part that names the KMS key: that one KMS calls AccessDenied, as for any key it does not know.
-    "its data key": Envelope(SERVICE_ACCOUNT, "wrappedKey", SERVICE_ACCOUNT_FILE, skip=100),
-    "its context": Envelope(SERVICE_ACCOUNT, "uid", SERVICE_ACCOUNT_FILE, code="secret-wrong-context"),
-    "an authority's key": Envelope(authority_secret("etcd-clients"), "ciphertext", HEALTHCHECK),
-}
-
-
-@pytest.mark.parametrize("envelope", ENVELOPES.values(), ids=ENVELOPES.keys())
+@pytest.mark.parametrize("flip", ENVELOPES.values(), ids=ENVELOPES.keys())
 def test_a_flipped_bit_in_an_envelope_is_named_and_the_key_is_not_used(
-    node: LiveNode, bucket: StolenBucket, envelope: Envelope
+    node: LiveNode, bucket: StolenBucket, flip: EnvelopeFlip
 ) -> None:
-    recovers(node)
-    bucket.flip(object_key(envelope.name), behind=f'"{envelope.field}": "'.encode(), skip=envelope.skip)
-    node.sh(f"rm {envelope.needed_by}")
-    refused(node, code=envelope.code, exit_code=3, says=f"'{envelope.name}'")
+    bucket.flip(object_key(flip.name), behind=f'"{flip.field}": "'.encode(), skip=flip.skip)
+    refused(node, script=f"rm {flip.needed_by}", code=flip.code, exit_code=3, says=f"'{flip.name}'")
 
     bucket.restore()
     recovers(node)
-    assert node.sh(f"stat --format %a {envelope.needed_by}") == "600"
+    assert node.sh(f"stat --format %a {flip.needed_by}") == "600"
 
 
 def test_another_groups_document_under_this_groups_name_is_refused(node: LiveNode, bucket: StolenBucket) -> None:
     bucket.put(bucket.release(GROUP), bucket.read(bucket.release("workers")))
-    node.sh(FORGET)
-    refused(node, code="trust-wrong-hash", exit_code=3, says=f".{GROUP}.json is not the content that was signed")
+    refused(
+        node,
+        script=FORGET,
+        code="trust-wrong-hash",
+        exit_code=3,
+        says=f".{GROUP}.json is not the content that was signed",
+    )
 
 
 def test_the_state_from_before_the_userdata_is_too_old_for_a_fresh_node(
@@ -217,8 +161,7 @@ def test_the_state_from_before_the_userdata_is_too_old_for_a_fresh_node(
 ) -> None:
     """Everything older still lies in the bucket: putting the old timestamp back restores that whole state."""
     bucket.put(TIMESTAMP, world.timestamp_before_userdata)
-    node.sh(FORGET)
-    refused(node, code="trust-rollback", exit_code=3, says="user-data demands at least")
+    refused(node, script=FORGET, code="trust-rollback", exit_code=3, says="user-data demands at least")
 
 
 @pytest.mark.parametrize("cache", ["with its cache", "with a cache lost in a power cut"])
@@ -229,9 +172,8 @@ def test_a_state_older_than_what_this_node_has_seen_is_refused(
     node.scenario.coordinator("refresh")
     recovers(node)
     bucket.put(TIMESTAMP, old)
-    if "lost" in cache:
-        node.sh("rm -r /var/lib/bootwright/trust/metadata")
-    refused(node, code="trust-rollback", exit_code=3, says="genuine but older")
+    script = "rm -r /var/lib/bootwright/trust/metadata" if "lost" in cache else "true"
+    refused(node, script=script, code="trust-rollback", exit_code=3, says="genuine but older")
 
 
 @pytest.fixture
@@ -247,8 +189,7 @@ def test_a_timestamp_that_expired_within_the_month_lets_a_fresh_node_boot_and_sa
     node: LiveNode, operator: Operator
 ) -> None:
     operator.refresh(days_ago=20)
-    node.sh(FORGET)
-    warned(node, "TrustDegraded")
+    warned(node, "TrustDegraded", script=FORGET)
 
 
 def test_a_running_node_keeps_what_it_runs_past_every_expiry_and_says_so(node: LiveNode, operator: Operator) -> None:
@@ -259,8 +200,7 @@ def test_a_running_node_keeps_what_it_runs_past_every_expiry_and_says_so(node: L
 
 def test_a_timestamp_that_expired_long_ago_is_refused_by_a_fresh_node(node: LiveNode, operator: Operator) -> None:
     operator.refresh(days_ago=60)
-    node.sh(FORGET)
-    refused(node, code="trust-freeze-expired", exit_code=3, says="more than 30 days ago")
+    refused(node, script=FORGET, code="trust-freeze-expired", exit_code=3, says="more than 30 days ago")
 
 
 @pytest.fixture
@@ -281,9 +221,15 @@ def test_a_fresh_node_that_may_not_read_says_what_it_may_not(
     node: LiveNode, denied: Callable[[str, str], None]
 ) -> None:
     denied("s3:GetObject", "arn:aws:s3:::*/tuf/*")
-    node.sh(FORGET)
-    refused(node, code="s3-access-denied", exit_code=4, says="S3 denies s3:GetObject on s3://bootwright-demo/")
+    refused(
+        node,
+        script=FORGET,
+        code="s3-access-denied",
+        exit_code=4,
+        says="S3 denies s3:GetObject on s3://bootwright-demo/",
+    )
     tells_the_store(node, "s3-access-denied")
+    tells_whoever_asks(node, code="s3-access-denied", exit_code=4)
 
 
 def test_a_running_node_that_may_not_read_any_more_keeps_what_it_runs(
@@ -295,10 +241,9 @@ def test_a_running_node_that_may_not_read_any_more_keeps_what_it_runs(
 
 
 def test_a_node_that_may_not_decrypt_says_so(node: LiveNode, denied: Callable[[str, str], None]) -> None:
-    recovers(node)
     denied("kms:Decrypt", "*")
-    node.sh(f"rm {SERVICE_ACCOUNT_FILE}")
-    refused(node, code="kms-access-denied", exit_code=4, says="KMS denies kms:Decrypt")
+    script = f"rm {SERVICE_ACCOUNT_FILE}"
+    refused(node, script=script, code="kms-access-denied", exit_code=4, says="KMS denies kms:Decrypt")
 
 
 @pytest.fixture
@@ -321,6 +266,7 @@ def user_data(world: World) -> Iterator[Callable[[str, str], None]]:
 def test_a_bucket_that_is_missing_is_named(node: LiveNode, user_data: Callable[[str, str], None]) -> None:
     user_data("s3://bootwright-demo", "s3://bootwright-gone")
     refused(node, code="s3-no-such-bucket", exit_code=1, says="the bucket 'bootwright-gone' does not exist")
+    tells_whoever_asks(node, code="s3-no-such-bucket", exit_code=1)
 
 
 def test_a_node_without_imds_says_so(world: World, node: LiveNode) -> None:
@@ -347,7 +293,6 @@ def test_a_document_that_was_signed_for_another_group_is_refused_and_a_publish_m
 
 def test_after_all_of_it_the_node_is_what_it_was(node: LiveNode, bucket: StolenBucket) -> None:
     del bucket
-    node.sh(FORGET)
-    done = node.agent("boot")
-    assert (done.returncode, "nothing to change" in done.stdout) == (0, True), done.stdout
+    seen = node.observe("boot", script=FORGET)
+    assert (seen.exit_code, seen.changes, "nothing to change" in seen.said) == (0, "", True), seen.said
     assert "is healthy" in node.etcdctl("endpoint", "health", "2>&1")

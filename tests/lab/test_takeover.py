@@ -132,12 +132,10 @@ def test_an_agent_killed_again_and_again_goes_on_from_where_it_was(first: LiveNo
     moments = [
         1 + keys.index(key)
         for key in (
-            "module:overlay",
             "asset:/usr/local/bin/kubelet",
             "volume:main",
             "etcd-bootstrap:main",
             "etcd-established:main",
-            "unit:containerd.service",
             keys[keys.index("unit:containerd.service") + 2],  # the second image
             "static-pod:kube-apiserver",
             "unit:kubelet.service",
