@@ -12,6 +12,12 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         file.write(content)
 
 
+def keep_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """The same, but a file that holds just that is left alone: nobody waits for the disk."""
+    if read_bounded(path, limit=len(content)) != content:
+        write_durably(path, content, mode=mode)
+
+
 def sync_directory(path: Path) -> None:
     """A rename is on the disk only when its directory is."""
     with opened_directory(path) as descriptor:

@@ -10,7 +10,7 @@ from agent.aws.kms import Kms
 from agent.aws.s3 import S3, Bucket
 from agent.aws.volumes import Ec2Volumes
 from agent.certificates import list_certificates
-from agent.durable import write_durably
+from agent.durable import keep_durably
 from agent.linux.assets import LocalAssets
 from agent.linux.clock import LinuxClock
 from agent.linux.disks import Disks
@@ -130,7 +130,7 @@ class RealNode:
 
     def remember(self, release: Release) -> None:
         APPLIED.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(APPLIED, encode_release(release), mode=0o600)
+        keep_durably(APPLIED, encode_release(release), mode=0o600)
 
     def certificates(self, jitter_key: str) -> tuple[CertificateState, ...]:
         return list_certificates(self._clock.now(), jitter_key)

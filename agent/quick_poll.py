@@ -70,8 +70,6 @@ def changed_since(
     if record is None:
         return True
     state = TrustState(state_dir)
-    if state.verified() is None:
-        return True
     bucket = Bucket(record.bucket, record.region or imds.region(), record.endpoint)
     s3 = S3(bucket, imds.credentials, renew=imds.forget_credentials, waits=waits)
     now = state.time_at_least(datetime.now(UTC), baked_root=baked_root)

@@ -1,5 +1,6 @@
 """The command line. Errors end here, once: what was found, what is allowed, what to do, and the right exit code."""
 
+import gc
 import os
 import sys
 
@@ -49,7 +50,10 @@ app.add_typer(assets.app, name="assets")
 
 
 def main() -> None:
-    sys.exit(run(sys.argv[1:]))
+    exit_code = run(sys.argv[1:])
+    # The process ends here: without this the collector walks every object once more, 0.1 s of CPU.
+    gc.freeze()
+    sys.exit(exit_code)
 
 
 def run(arguments: list[str]) -> int:

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -87,7 +88,6 @@ class Http:
 
     def __init__(self) -> None:
         self._connections: dict[str, http.client.HTTPConnection] = {}
-        self._tls: ssl.SSLContext | None = None
         weakref.finalize(self, _close_all, self._connections)
 
     @contextmanager
@@ -125,9 +125,14 @@ class Http:
     def _connect_later(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
         if scheme == "http":
             return http.client.HTTPConnection(netloc)
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-        return http.client.HTTPSConnection(netloc, context=self._tls)
+        return http.client.HTTPSConnection(netloc, context=_tls(ssl.get_default_verify_paths()))
+
+
+@cache
+def _tls(authorities: ssl.DefaultVerifyPaths) -> ssl.SSLContext:
+    """One for all clients: reading the machine's 140 authorities takes 20 ms of CPU. `authorities`: where they lie."""
+    del authorities  # the key of the cache; OpenSSL looks there by itself
+    return ssl.create_default_context()
 
 
 def _close_all(connections: Mapping[str, http.client.HTTPConnection]) -> None:

@@ -1,8 +1,9 @@
-"""What runs in a measured process: `boot` or `sync` on a sandbox, told apart by phases. Prints one line of JSON.
+"""What runs in a measured process: `agent boot` or `agent sync` on a sandbox, told apart by phases.
 
-It is started as the units start the agent (the node's interpreter, isolated), with this package at the end of the path.
-What only the measuring needs is timed as the phase `bench`, and left out of every total; nothing that the agent imports
-too is imported before the agent does.
+It is started as the units start the agent (the node's interpreter, isolated), with this package at the end of the path,
+and runs the agent's own command line, in which two commands are replaced by `tests.bench.commands`. What only the
+measuring needs is timed as the phase `bench`, and left out of every total; nothing that the agent imports too is
+imported before the agent does. The last line of the output is JSON.
 """
 
 import sys
@@ -11,7 +12,6 @@ import time
 BEGUN = (time.monotonic(), time.process_time())  # what the interpreter itself has cost
 
 Moment = tuple[float, float]  # wall and CPU, in seconds
-OPENED: list[str] = []
 _OURS = frozenset({"/proc/self/io", "/proc/self/status"})
 
 
@@ -19,6 +19,7 @@ class Stopwatch:
     """Marks the end of one phase and the begin of the next."""
 
     def __init__(self, exec_at: float) -> None:
+        """`exec_at`: the monotonic time at which the process was started."""
         self._last: Moment = (exec_at, 0.0)
         self.phases: dict[str, Moment] = {}
 
@@ -29,94 +30,54 @@ class Stopwatch:
         self._last = now
 
 
-def count_opens() -> None:
-    """From here on, every file that Python opens: modules, settings, state. Not what the C library loads."""
+class Order:
+    """What this process is to do, and what it counts meanwhile."""
 
-    def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open" and isinstance(arguments[0], str) and arguments[0] not in _OURS:
-            OPENED.append(arguments[0])
+    def __init__(self, words: list[str]) -> None:
+        self.command, self.root, self.imds_url, exec_at, *self.options = words
+        self.watch = Stopwatch(float(exec_at))
+        self.opened: list[str] = []
 
-    sys.addaudithook(hook)
+    def count_opens(self) -> None:
+        """From here on, every file that Python opens: modules, settings, state. Not what the C library loads."""
+
+        def hook(event: str, arguments: tuple[object, ...]) -> None:
+            if event == "open" and isinstance(arguments[0], str) and arguments[0] not in _OURS:
+                self.opened.append(arguments[0])
+
+        sys.addaudithook(hook)
+
+    def tell(self, result: dict[str, object]) -> None:
+        """The last thing before the agent's way out, which is the phase that nobody marks."""
+        import json
+
+        # Not getrusage: its maximum is inherited over exec from whoever started this process.
+        result |= {"phases": self.watch.phases, "peak_kib": _proc("/proc/self/status", "VmHWM")}
+        if "count" in self.options:
+            result |= {"opened": self.opened, "read_bytes": _proc("/proc/self/io", "rchar")}
+            result |= {"modules": sorted(sys.modules)}
+        sys.stdout.write(f"\n{json.dumps(result)}\n")
 
 
-def boot(watch: Stopwatch, root: str, imds_url: str, *, save: bool) -> dict[str, object]:
+_ORDERS: list[Order] = []
+
+
+def order() -> Order:
+    """What this process was started for."""
+    return _ORDERS[0]
+
+
+def main() -> int:
+    _ORDERS.append(Order(sys.argv[1:]))
+    here = order()
+    here.watch.ends("interpreter", BEGUN)
+    if "count" in here.options:
+        here.count_opens()
+    here.watch.ends("bench")
     import agent.cli
-    import agent.commands.boot
-    import agent.linux.journal
 
-    agent.linux.journal.install_handler()
-    watch.ends("imports")
-    from pathlib import Path
-
-    from tests.bench.watched import WatchedNode
-
-    node = WatchedNode(Path(root), imds_url, watch)
-    watch.ends("bench")
-    exit_code = agent.commands.boot.boot(node)
-    text = agent.commands.boot.summary(node.reporter.status)
-    watch.ends("report")
-    if save:
-        node.save()
-    return {"exit_code": exit_code, "text": text, "calls": dict(node.calls)}
-
-
-def sync(watch: Stopwatch, root: str, imds_url: str) -> dict[str, object]:
-    import agent.cli
-    import agent.commands.sync
-    import agent.linux.journal
-
-    agent.linux.journal.install_handler()
-    watch.ends("imports")
-    from pathlib import Path
-
-    from agent import quick_poll
-    from agent.aws.imds import Imds
-    from agent.run_state import read_last_run, running_alone
-    from agent.waits import Waits
-
-    place = Path(root)
-    watch.ends("bench")
-    with running_alone("sync", place / "run/bootwright/lock"):
-        waits = Waits()
-
-        def changed_since() -> bool:
-            return quick_poll.changed_since(
-                Imds(imds_url, waits=waits),
-                enrolment=place / "etc/bootwright/agent.json",
-                state_dir=place / "var/lib/bootwright/trust",
-                baked_root=place / "usr/share/bootwright/trust/root.json",
-                waits=waits,
-            )
-
-        exit_code, text = agent.commands.sync.sync(
-            read_last_run(place / "run/bootwright/status.json"),
-            changed_since,
-            _no_node,
-            stamp=place / "run/bootwright/cluster-objects",
-        )
-    watch.ends("poll")
-    return {"exit_code": exit_code, "text": text, "calls": {}}
-
-
-def _no_node() -> None:
-    raise AssertionError("a poll that finds nothing needs no node")
-
-
-def main() -> None:
-    command, root, imds_url, exec_at, *options = sys.argv[1:]
-    watch = Stopwatch(float(exec_at))
-    watch.ends("interpreter", BEGUN)
-    if "count" in options:
-        count_opens()
-    watch.ends("bench")
-    result = boot(watch, root, imds_url, save="save" in options) if command == "boot" else sync(watch, root, imds_url)
-    import json
-
-    # Not getrusage: its maximum is inherited over exec from whoever started this process.
-    result |= {"phases": watch.phases, "peak_kib": _proc("/proc/self/status", "VmHWM")}
-    if "count" in options:
-        result |= {"opened": OPENED, "read_bytes": _proc("/proc/self/io", "rchar"), "modules": sorted(sys.modules)}
-    sys.stdout.write(f"\n{json.dumps(result)}\n")
+    agent.cli.COMMANDS[here.command] = agent.cli.Command(f"tests.bench.{here.command}_command", "measured")
+    return agent.cli.main([here.command])
 
 
 def _proc(path: str, field: str) -> int:

@@ -13,7 +13,7 @@ from tests.bench.sandbox import bake, reboot
 
 GROUP = "control-plane-a"
 READY = "nothing to change"
-_BOOTSTRAP = "import sys; sys.path.append(sys.argv.pop(1)); from tests.bench.child import main; main()"
+_BOOTSTRAP = "import sys; sys.path.append(sys.argv.pop(1)); from tests.bench.child import main; sys.exit(main())"
 
 
 @dataclass(frozen=True, slots=True)

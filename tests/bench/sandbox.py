@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from agent import settings as enrolment
 from agent.aws.imds import Imds
 from agent.certificates import list_certificates
-from agent.durable import write_durably
+from agent.durable import keep_durably
 from agent.linux.assets import LocalAssets
 from agent.linux.files import LinuxFiles
 from agent.linux.machine import MachineFacts, gather_machine
@@ -186,7 +186,7 @@ class SandboxNode(RealNode):
         return list_certificates(self._clock.now(), jitter_key, str(self.places.below(PKI)))
 
     def remember(self, release: Release) -> None:
-        write_durably(self.places.applied, encode_release(release), mode=0o600)
+        keep_durably(self.places.applied, encode_release(release), mode=0o600)
 
     def save(self) -> None:
         """Keep what the doubles know for the next process."""
