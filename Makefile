@@ -49,8 +49,8 @@ format: ## let ruff format and fix
 wheel: setup-fast ## build the wheel, install it alone, and test that
 	tests/wheel.sh
 
-bench: setup ## speed and memory, printed as a table (docs/benchmarks.md keeps the last results)
-	$(AS_ROOT) $(PY) -m tests.bench
+bench: setup ## speed and memory, printed as a table (WRITE=1: and kept in docs/benchmarks.md)
+	$(AS_ROOT) $(PY) -m tests.bench $(if $(WRITE),--write)
 
 golden: ## rewrite the golden files; the diff is the review
 	$(PY) -m tests.units.golden

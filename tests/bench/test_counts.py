@@ -1,0 +1,122 @@
+"""What the agent asks of the world, exactly: requests, files and libraries. Times are the bench's (`make bench`)."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bench.cloud import Cloud, running_cloud
+from tests.bench.fleet import Published, found_cluster
+from tests.bench.node_venv import NodeVenv, node_venv
+from tests.bench.nodes import Counts, Node, bake_node, first_boot
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+# An IMDSv2 token, the instance's identity, its role and keys, its zone; user-data is asked for at first boot only.
+IMDS_BOOT, IMDS_POLL = 7, 3
+AWS_SDKS = {"boto3", "botocore", "s3transfer", "requests"}
+HEAVY = AWS_SDKS | {"cryptography", "google", "jinja2", "pydantic", "securesystemslib", "systemd", "tuf", "yaml"}
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with running_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud) -> Published:
+    published = found_cluster(tmp_path_factory.mktemp("operator"), cloud, asset_bytes=1_000_000)
+    published.operator.run("publish", "--yes")
+    return published
+
+
+@pytest.fixture(scope="module")
+def venv() -> NodeVenv:
+    return node_venv()
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud, published: Published, venv: NodeVenv) -> Counts:
+    return bake_node(tmp_path_factory.mktemp("fresh"), published, cloud, venv).counted("boot")
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud, published: Published, venv: NodeVenv) -> Node:
+    return first_boot(tmp_path_factory.mktemp("settled"), published, cloud, venv)[0]
+
+
+@pytest.fixture(scope="module")
+def boot(settled: Node) -> Counts:
+    """Of a machine on which everything is present."""
+    return settled.counted("boot")
+
+
+@pytest.fixture(scope="module")
+def poll(settled: Node) -> Counts:
+    """Of the same machine, with nothing new published."""
+    return settled.counted("sync")
+
+
+def test_a_poll_is_two_gets(poll: Counts) -> None:
+    assert poll.requests == {"imds": IMDS_POLL, "s3 GET": 2}
+
+
+def test_a_poll_reads_eight_files_once_each(poll: Counts) -> None:
+    trust = "var/lib/bootwright/trust"
+    assert Counter(poll.state_files) == dict.fromkeys(
+        (
+            "etc/bootwright/agent.json",
+            "run/bootwright/cluster-objects",
+            "run/bootwright/lock",
+            "run/bootwright/status.json",
+            f"{trust}/floors.a.json",
+            f"{trust}/floors.b.json",
+            f"{trust}/release.json",
+            f"{trust}/verified.json",
+        ),
+        1,
+    )
+
+
+def test_a_poll_loads_no_library(poll: Counts) -> None:
+    assert not HEAVY & set(poll.modules)
+
+
+def test_a_boot_with_everything_present_asks_for_what_a_poll_does(boot: Counts) -> None:
+    # PUT: the status object as the agent starts, as it has verified, and as it ends.
+    assert boot.requests == {"imds": IMDS_BOOT, "s3 GET": 2, "s3 PUT": 3}
+
+
+def test_a_boot_with_everything_present_changes_nothing_of_the_machine(boot: Counts) -> None:
+    assert set(boot.calls) == {
+        "images.present",
+        "kernel.module_loaded",
+        "kernel.sysctl",
+        "mounts.mounted",
+        "probes.get",
+        "systemd.state",
+        "users.account",
+        "volumes.held",
+    }
+
+
+def test_a_boot_with_everything_present_reads_each_file_of_the_node_once_or_twice(boot: Counts) -> None:
+    """Twice: a certificate is read by its plan, and by the report of what expires."""
+    etc = {name: times for name, times in Counter(boot.state_files).items() if name.startswith("etc/")}
+    assert etc
+    assert max(etc.values()) <= 2
+
+
+def test_a_first_boot_fetches_no_asset_that_is_baked(first: Counts) -> None:
+    # GET: 6 documents of TUF (one of them the root that is not there), 6 envelopes, etcd's record before and after each
+    # of its two writes. PUT: etcd's record twice, and the status object as at every boot.
+    assert first.requests == {"imds": IMDS_BOOT, "kms Decrypt": 6, "s3 GET": 16, "s3 PUT": 5}
+
+
+@pytest.mark.parametrize("counts", ["first", "boot"])
+def test_a_boot_loads_no_aws_sdk(counts: str, request: pytest.FixtureRequest) -> None:
+    """ADR 0004. EC2's adapter alone uses botocore, and the sandbox's volumes are doubles."""
+    found: Counts = request.getfixturevalue(counts)
+    assert not AWS_SDKS & set(found.modules)
