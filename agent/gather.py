@@ -8,6 +8,7 @@ from units.facts import NodeFacts
 def facts_of(instance: Instance, machine: MachineFacts) -> NodeFacts:
     return NodeFacts(
         instance_id=instance.instance_id,
+        account_id=instance.account_id,
         region=instance.region,
         zone=instance.zone,
         machine_type=instance.machine_type,

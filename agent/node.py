@@ -11,6 +11,7 @@ from agent.aws.s3 import S3, Bucket
 from agent.aws.volumes import Ec2Volumes
 from agent.certificates import list_certificates
 from agent.durable import keep_durably
+from agent.issuer_client import IssuerClient
 from agent.linux.assets import LocalAssets
 from agent.linux.clock import LinuxClock
 from agent.linux.disks import Disks
@@ -121,6 +122,7 @@ class RealNode:
             volumes=self._volumes(mounts),
             mounts=mounts,
             secrets=self._secrets(manifest),
+            issuer=IssuerClient(manifest, self._imds),
             assets=LocalAssets(download),
             images=ContainerdImages(),
             records=S3Records(s3, bucket_prefix),

@@ -9,10 +9,14 @@ from coordinator.spec.files import ExtraFile as ExtraFileSpec
 from coordinator.spec.groups import InstanceGroup
 from units import manifest as m
 from units.errors import Invalid, Problem
+from units.partitions import sts_endpoint
+from units.services.kube_proxy import NAME as KUBE_PROXY
 from units.services.kubelet import BINARY as KUBELET
+from units.services.kubelet import may_set
 
 # A second etcd cluster on the same nodes needs ports of its own (DESIGN section 6: `events` is optional).
 _PORTS = {"main": (2379, 2380, 2381), "events": (2382, 2383, 2384)}
+_NFTABLES_SINCE = 33  # kube-proxy's nftables mode is stable (KEP-3866)
 _CONTROL_PLANE_IMAGES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _CONTROL_PLANE_ASSETS = ("kubectl",)
 DEFAULT_PAUSE = "registry.k8s.io/pause:3.10.2"
@@ -38,6 +42,7 @@ def _manifest(
         group=_group(spec, group),
         kubernetes_version=spec.kubernetes_version,
         network=m.Network(
+            vpc=spec.network.vpc,
             network_cidr=str(spec.network.cidr),
             pod_cidr=str(spec.network.pod_cidr),
             service_cidr=str(spec.network.service_cidr),
@@ -47,6 +52,8 @@ def _manifest(
         api=m.Api(endpoint=spec.api_host, port=spec.api.port, extra_sans=tuple(spec.api.extra_sans)),
         etcd=tuple(_etcd(spec, cluster) for cluster in spec.etcd_clusters) if group.is_control_plane else (),
         trust=_trust(spec, group, public),
+        identity=_identity(spec, group),
+        kube_proxy=_kube_proxy(spec),
         node_name=spec.node_name,
         pause_image=next((i.reference for i in images if "/pause:" in i.reference), DEFAULT_PAUSE),
         components=_components(spec),
@@ -92,6 +99,32 @@ def _trust(spec: ClusterSpec, group: InstanceGroup, public: PublicTrust) -> m.Tr
         service_account_issuer=f"https://{spec.api_host}:{spec.api.port}",
         secrets_key=public.secrets_key,
     )
+
+
+def _identity(spec: ClusterSpec, group: InstanceGroup) -> m.Identity:
+    return m.Identity(
+        source=spec.identity.source,
+        sts_endpoint=spec.identity.sts_endpoint or spec.aws.endpoint_url or sts_endpoint(spec.region),
+        port=spec.identity.port,
+        leaf_hours=spec.identity.certificate_hours,
+        node_groups=tuple(_node_group(worker) for worker in spec.instance_groups if not worker.is_control_plane)
+        if group.is_control_plane
+        else (),
+    )
+
+
+def _node_group(group: InstanceGroup) -> m.NodeGroup:
+    return m.NodeGroup(
+        name=group.name,
+        instance_profile=group.instance_profile or "",
+        labels={key: value for key, value in group.labels.items() if not may_set(key)},
+    )
+
+
+def _kube_proxy(spec: ClusterSpec) -> m.KubeProxy:
+    wanted = spec.components.kube_proxy
+    stable = "nftables" if spec.kubernetes_minor >= _NFTABLES_SINCE else "iptables"
+    return m.KubeProxy(enabled=wanted.enabled, mode=wanted.mode or stable)
 
 
 def _components(spec: ClusterSpec) -> m.Components:
@@ -147,7 +180,10 @@ def _images(spec: ClusterSpec, group: InstanceGroup, catalogue: AssetCatalogue) 
     wanted = []
     for reference in sorted(chosen):
         name, _, tag = reference.rpartition("/")[2].partition(":")
-        if name in _CONTROL_PLANE_IMAGES and not (group.is_control_plane and tag == f"v{spec.kubernetes_version}"):
+        of_this_version = tag == f"v{spec.kubernetes_version}"
+        if name in _CONTROL_PLANE_IMAGES and not (group.is_control_plane and of_this_version):
+            continue
+        if name == KUBE_PROXY and not (spec.components.kube_proxy.enabled and of_this_version):
             continue
         wanted.append(chosen[reference])
     return tuple(wanted)

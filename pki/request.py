@@ -130,6 +130,21 @@ def check_csr(csr_pem: bytes, request: CertificateRequest) -> PublicKey:
     return key
 
 
+def asked_for(profile: str, csr_pem: bytes, lifetime: timedelta) -> CertificateRequest:
+    """The request that a CSR was built from. Only who may believe the CSR's own names asks so. PkiError as above."""
+    csr, _key = _proven(csr_pem)
+    prefix, _, _ = PROFILES[profile].common_name.partition("{name}")
+    common_name = "".join(str(found.value) for found in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
+    texts = alternative_name_texts(csr)
+    return CertificateRequest(
+        profile=profile,
+        name=common_name.removeprefix(prefix) if PROFILES[profile].takes_name else "",
+        dns_names=tuple(text.removeprefix("DNS:") for text in texts if text.startswith("DNS:")),
+        ip_addresses=tuple(text.removeprefix("IP:") for text in texts if text.startswith("IP:")),
+        lifetime=lifetime,
+    )
+
+
 def subject_and_name_problems(
     found: x509.Certificate | x509.CertificateSigningRequest, request: CertificateRequest
 ) -> Iterator[str]:

@@ -6,12 +6,15 @@ Only what cannot change while the machine runs is a fact; what may change is loo
 from dataclasses import dataclass
 from typing import Literal
 
+from units.partitions import partition_of
+
 Version = tuple[int, int]  # major, minor
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
     instance_id: str
+    account_id: str
     region: str
     zone: str
     machine_type: str
@@ -27,6 +30,11 @@ class NodeFacts:
     api_address: str | None = None  # what the API endpoint's name resolves to, for hosts blocks without DNS
 
     @property
+    def partition(self) -> str:
+        """The AWS partition, as it stands in every ARN."""
+        return partition_of(self.region)
+
+    @property
     def provider_id(self) -> str:
         """`aws:///ZONE/INSTANCE`: the form that cloud-provider-aws parses."""
         return f"aws:///{self.zone}/{self.instance_id}"
@@ -36,6 +44,7 @@ def sample_facts(*, zone: str, region: str) -> NodeFacts:
     """The imaginary machine on which the coordinator plans every group before it publishes."""
     return NodeFacts(
         instance_id="i-0123456789abcdef0",
+        account_id="123456789012",
         region=region,
         zone=zone,
         machine_type="m6i.large",

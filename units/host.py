@@ -2,7 +2,7 @@
 real, `units.memory` in memory. Every method raises only `units.errors`; none decides anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -175,6 +175,18 @@ class Secrets(Protocol):
         """The PEM certificate, signed by the authority that the request's profile names."""
 
 
+class Issuer(Protocol):
+    """The cluster's issuer, as a machine sees it that holds no CA key."""
+
+    def issue(self, csrs: Mapping[str, bytes], credential: bytes | None) -> Mapping[str, bytes]:
+        """Profile name -> PEM CSR; the answer: profile name -> PEM certificate.
+
+        `credential` is a combined PEM that the issuer still accepts: a renewal over mutual TLS. Without one the machine
+        proves which instance it is. Retryable `issuer-unreachable`, `sts-unreachable`, ...; Refused with the reason's
+        own code where the issuer tells it to a proven machine, else `issuer-refused`.
+        """
+
+
 class Assets(Protocol):
     def obtain(self, sha256: str, size: int) -> str:
         """Path of a local file with exactly this content: baked into the image, or fetched once and checked."""
@@ -242,6 +254,7 @@ class Host:
     volumes: Volumes
     mounts: Mounts
     secrets: Secrets
+    issuer: Issuer
     assets: Assets
     images: Images
     records: Records

@@ -92,6 +92,7 @@ class Group(Part):
 
 
 class Network(Part):
+    vpc: Word
     network_cidr: Network4or6
     pod_cidr: Network4or6
     service_cidr: Annotated[Network4or6, AfterValidator(_service_network)]
@@ -141,6 +142,31 @@ class EtcdCluster(Part):
 
     def member_dns_name(self, member: str, cluster: str) -> str:
         return f"{member}.etcd-{self.name}.internal.{cluster}"
+
+
+class KubeProxy(Part):
+    """On every node, unless the network add-on does its work."""
+
+    enabled: bool = True
+    mode: Literal["nftables", "iptables"] = "nftables"
+
+
+class NodeGroup(Part):
+    """A worker group as the control plane knows it: whom the issuer may make a member of it, and how it is labelled."""
+
+    name: Name
+    instance_profile: Word  # name of the IAM instance profile that its machines carry, without path
+    labels: dict[LabelKey, LabelValue] = {}  # those that a kubelet may not set itself (NodeRestriction)
+
+
+class Identity(Part):
+    """How a machine that holds no CA key proves which instance it is (trust.md 2.3). Both ends read it here."""
+
+    source: Literal["instance-identity", "instance-profile"] = "instance-identity"
+    sts_endpoint: Word  # https://HOST[:PORT] of the region's STS: the only one that is ever called
+    port: Port = 3988  # of the issuers, behind `api.endpoint`
+    leaf_hours: int = Field(default=72, ge=24, le=8760)  # life of a worker's certificates
+    node_groups: tuple[NodeGroup, ...] = ()  # empty on workers
 
 
 class Components(Part):
@@ -215,7 +241,9 @@ class Manifest(Part):
     api: Api
     etcd: tuple[EtcdCluster, ...]
     trust: Trust
-    node_name: Literal["private-dns", "instance-id"] = "instance-id"
+    identity: Identity
+    kube_proxy: KubeProxy = KubeProxy()
+    node_name: Literal["private-dns", "instance-id"] = "private-dns"
     pause_image: Word = "registry.k8s.io/pause:3.10.2"
     components: Components = Components()
     files: tuple[ExtraFile, ...] = ()

@@ -6,13 +6,14 @@ certificates are really issued by throw-away authorities.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pki.authority import Authority
 from pki.keys import PrivateKeyPem, load_public_key
 from pki.profiles import AuthorityName
-from pki.request import CertificateRequest
+from pki.request import CertificateRequest, asked_for, csr_public_key
 from units.errors import Fatal, Retryable
 from units.host import Account, Answer, Host, MountState, UnitState
 from units.memory_cloud import MemoryRecords, MemoryVolumes
@@ -24,6 +25,7 @@ __all__ = [
     "MemoryFiles",
     "MemoryHost",
     "MemoryImages",
+    "MemoryIssuer",
     "MemoryKernel",
     "MemoryMounts",
     "MemoryProbes",
@@ -35,6 +37,7 @@ __all__ = [
     "acted_on",
 ]
 
+_DAY = timedelta(days=1)
 _UNITS = "/etc/systemd/system/"
 
 
@@ -47,7 +50,7 @@ def acted_on(unit_text: str) -> tuple[tuple[tuple[str, str], ...], str]:
 
 @dataclass
 class MemorySystemd:
-    """Units of ours come from /etc/systemd/system as of the last daemon-reload; containerd's from the distribution."""
+    """Units of ours come from /etc/systemd/system as of the last daemon-reload; others come with the image."""
 
     files: MemoryFiles
     active: set[str] = field(default_factory=set)
@@ -55,7 +58,7 @@ class MemorySystemd:
     restarts: list[str] = field(default_factory=list)
     loaded: dict[str, str] = field(default_factory=dict)  # unit -> its text as systemd knows it
     running: dict[str, str] = field(default_factory=dict)  # unit -> the text it was started with
-    distribution: frozenset[str] = frozenset({"containerd.service"})
+    distribution: frozenset[str] = frozenset({"containerd.service", "bootwright-issuer.socket"})
 
     def state(self, unit: str) -> UnitState:
         stale = unit in self.loaded and self.loaded[unit] != self._on_disk(unit)
@@ -171,6 +174,22 @@ class MemorySecrets:
 
 
 @dataclass
+class MemoryIssuer:
+    """Issues what it is asked for, for a day: the real one makes the same names of what EC2 says."""
+
+    secrets: MemorySecrets
+    asked: list[tuple[tuple[str, ...], bool]] = field(default_factory=list)  # profiles, and whether it was a renewal
+
+    def issue(self, csrs: Mapping[str, bytes], credential: bytes | None) -> Mapping[str, bytes]:
+        self.asked.append((tuple(csrs), credential is not None))
+        authority = self.secrets.authorities["kubernetes"]
+        return {
+            profile: authority.issue(asked_for(profile, csr, _DAY), csr_public_key(csr), self.secrets.now)
+            for profile, csr in csrs.items()
+        }
+
+
+@dataclass
 class MemoryAssets:
     def obtain(self, sha256: str, size: int) -> str:
         del size
@@ -231,11 +250,13 @@ class MemoryHost:
     images: MemoryImages = field(default_factory=MemoryImages)
     records: MemoryRecords = field(default_factory=MemoryRecords)
     systemd: MemorySystemd = field(init=False)
+    issuer: MemoryIssuer = field(init=False)
     mounts: MemoryMounts = field(init=False)
     probes: MemoryProbes = field(init=False)
 
     def __post_init__(self) -> None:
         self.systemd = MemorySystemd(self.files)
+        self.issuer = MemoryIssuer(self.secrets)
         self.mounts = MemoryMounts(self.files, self.volumes)
         self.probes = MemoryProbes(self.systemd)
 
@@ -249,6 +270,7 @@ class MemoryHost:
             volumes=self.volumes,
             mounts=self.mounts,
             secrets=self.secrets,
+            issuer=self.issuer,
             assets=self.assets,
             images=self.images,
             records=self.records,

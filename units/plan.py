@@ -14,7 +14,10 @@ from units.services.base import base
 from units.services.containerd import containerd
 from units.services.controller_manager import controller_manager
 from units.services.etcd import etcd
+from units.services.issuer import issuer
+from units.services.kube_proxy import kube_proxy
 from units.services.kubelet import kubelet
+from units.services.node_identity import node_identity
 from units.services.scheduler import scheduler
 from units.soundness import problems_in
 
@@ -23,8 +26,18 @@ Service = Callable[[Manifest, NodeFacts], Iterator[Resource]]
 # etcd before everything that needs it: no static pod exists before etcd is established. kubelet last: whatever it
 # starts finds its files, its certificates and its image in place.
 SERVICES: dict[Role, tuple[Service, ...]] = {
-    "control-plane": (base, etcd, containerd, apiserver, controller_manager, scheduler, kubelet),
-    "node": (base, containerd, kubelet),
+    "control-plane": (
+        base,
+        etcd,
+        containerd,
+        apiserver,
+        controller_manager,
+        scheduler,
+        issuer,
+        kube_proxy,
+        kubelet,
+    ),
+    "node": (base, containerd, node_identity, kube_proxy, kubelet),
 }
 
 

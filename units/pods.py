@@ -45,6 +45,7 @@ class StaticPod:
     readiness: Probe | None = None
     reads: str = ""
     capabilities: tuple[str, ...] = ()  # kept; all others are dropped
+    privileged: bool = False
     _file: File = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -95,14 +96,13 @@ class StaticPod:
 
     def _container(self, volume_names: list[str]) -> dict[str, Any]:
         # Periods and thresholds are kubeadm's: util/staticpod/utils.go.
-        kept = {"add": list(self.capabilities)} if self.capabilities else {}
         container: dict[str, Any] = {
             "name": self.name,
             "image": self.image,
             "imagePullPolicy": "IfNotPresent",
             "command": [self.command, *flags(self.arguments)],
             "resources": {"requests": {"cpu": self.cpu}},
-            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"], **kept}},
+            "securityContext": self._security(),
             "livenessProbe": _probe(self.liveness, period=10, failures=8, delay=10),
         }
         if self.readiness:
@@ -113,6 +113,12 @@ class StaticPod:
             for name, mount in zip(volume_names, self.mounts, strict=True)
         ]
         return container
+
+    def _security(self) -> dict[str, Any]:
+        if self.privileged:
+            return {"privileged": True}
+        kept = {"add": list(self.capabilities)} if self.capabilities else {}
+        return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"], **kept}}
 
 
 def _probe(probe: Probe, *, period: int, failures: int, delay: int) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from coordinator.spec.components import Components
 from coordinator.spec.etcd import EtcdCluster
 from coordinator.spec.files import ExtraFile
 from coordinator.spec.groups import InstanceGroup
+from coordinator.spec.identity import Identity
 from coordinator.spec.model import SpecModel
 from coordinator.spec.network import Network
 from coordinator.spec.trust import Trust
+from coordinator.spec.urls import Url
 from coordinator.spec.words import AssetName, Cidr, ClusterName, Host, Region, Release, Sha256, Text, ZoneId, wrong
 
 _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
@@ -36,14 +38,6 @@ Store = Annotated[
 ]
 TagKey = Annotated[str, Text(rf"{_TAG}+", "letters, digits, spaces and . : / = + - @ _", "CostCenter", 128)]
 TagValue = Annotated[str, Text(rf"{_TAG}*", "letters, digits, spaces and . : / = + - @ _", "platform", 256)]
-Url = Annotated[
-    str,
-    Text(
-        r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/?",
-        "http(s)://host[:port]",
-        "https://vpce-0a1b.ec2.eu-west-1.vpce.amazonaws.com",
-    ),
-]
 
 
 def _public_key(text: str) -> str:
@@ -157,8 +151,11 @@ class ClusterSpec(SpecModel):
     """Tags on everything bootwright makes in AWS."""
     ssh_key: SshKey | None = None
     """Who may log in to machines. Nobody when left out."""
-    node_name: Literal["instance-id", "private-dns"] = "instance-id"
-    """What a node is called in Kubernetes."""
+    node_name: Literal["private-dns", "instance-id"] = "private-dns"
+    """What a node is called in Kubernetes: by EC2's private DNS name, as the AWS cloud provider expects, or by the
+    instance's id."""
+    identity: Identity = Identity()
+    """How workers prove who they are."""
     trust: Trust = Trust()
     """Signatures and the encryption of secrets."""
     aws: Aws = Aws()

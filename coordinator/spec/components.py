@@ -1,6 +1,6 @@
 """Extra arguments for the programs of a node."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -38,6 +38,15 @@ class Component(SpecModel):
     that bootwright sets from other fields, or that open a hole are refused."""
 
 
+class KubeProxy(Component):
+    """The service proxy on every node."""
+
+    enabled: bool = True
+    """`false` where the network add-on does its work (Cilium with kubeProxyReplacement)."""
+    mode: Literal["nftables", "iptables"] | None = None
+    """How it programs the kernel. When left out: nftables from Kubernetes 1.33 on (stable there), else iptables."""
+
+
 class Components(SpecModel):
     """Extra arguments, per program."""
 
@@ -49,7 +58,7 @@ class Components(SpecModel):
     """kube-scheduler."""
     kubelet: Component = Component()
     """kubelet, on every node. Most of kubelet's settings are fields of `instanceGroups[].kubelet`, not flags."""
-    kube_proxy: Component = Component()
+    kube_proxy: KubeProxy = KubeProxy()
     """kube-proxy."""
     etcd: Component = Component()
     """etcd, every cluster."""

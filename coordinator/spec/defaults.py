@@ -11,7 +11,7 @@ GP3_THROUGHPUT = 125
 def fill(spec: ClusterSpec) -> ClusterSpec:
     """`spec` with group sizes and zones, etcd members, their groups, and volume speeds. Idempotent; judges nothing."""
     zones = tuple(sorted({subnet.zone for subnet in spec.network.subnets}))
-    groups = tuple(_filled_group(group, zones) for group in spec.instance_groups)
+    groups = tuple(_filled_group(group, zones, spec.name) for group in spec.instance_groups)
     control_plane = tuple(group for group in groups if group.is_control_plane)
     clusters = spec.etcd_clusters or _one_etcd(control_plane)
     return spec.model_copy(
@@ -22,9 +22,12 @@ def fill(spec: ClusterSpec) -> ClusterSpec:
     )
 
 
-def _filled_group(group: InstanceGroup, zones: tuple[str, ...]) -> InstanceGroup:
+def _filled_group(group: InstanceGroup, zones: tuple[str, ...], cluster: str) -> InstanceGroup:
     largest = group.min_size if group.max_size is None else group.max_size
-    return group.model_copy(update={"max_size": max(largest, 1), "zones": group.zones or zones})
+    profile = group.instance_profile or f"{'control-plane' if group.is_control_plane else 'nodes'}.{cluster}"
+    return group.model_copy(
+        update={"max_size": max(largest, 1), "zones": group.zones or zones, "instance_profile": profile}
+    )
 
 
 def _one_etcd(control_plane: tuple[InstanceGroup, ...]) -> tuple[EtcdCluster, ...]:

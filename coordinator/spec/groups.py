@@ -21,6 +21,12 @@ LabelValue = Annotated[
 ]
 
 
+# IAM's own rule for names of instance profiles.
+ProfileName = Annotated[
+    str, Text(r"[A-Za-z0-9+=,.@_-]+", "letters, digits and + = , . @ _ -", "nodes.prod.example.com", 128)
+]
+
+
 class Taint(SpecModel):
     """A taint the kubelet registers its node with."""
 
@@ -47,6 +53,9 @@ class InstanceGroup(SpecModel):
     """Least number of machines."""
     max_size: Annotated[int, Field(ge=1, le=5000)] | None = None
     """Greatest number of machines. minSize when left out."""
+    instance_profile: ProfileName | None = None
+    """Name of the IAM instance profile that its machines carry. When left out, `control-plane.` or `nodes.` and the
+    cluster's name. A worker is accepted into this group only with this profile; `coordinator iam` prints the policy."""
     zones: Annotated[tuple[Zone, ...], Field(max_length=16)] = ()
     """The zones machines are spread over. Every zone that has a subnet when left out."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=64)] = Field(default_factory=dict)

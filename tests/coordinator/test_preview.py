@@ -54,7 +54,7 @@ def test_what_comes_is_shown_as_added() -> None:
 def test_a_new_version_changes_the_pods_and_their_images() -> None:
     items = changed(CONTROL_PLANE, kubernetes_version="1.36.3")
     assert {key for key, kind in items.items() if kind == "change"} == {
-        f"static-pod:{name}" for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+        f"static-pod:{name}" for name in ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler")
     }
 
 

@@ -98,6 +98,7 @@ CHANGING: dict[str, frozenset[str]] = {
     "volumes": frozenset({"attach", "record_intent", "format", "record_formatted", "repair", "grow"}),
     "mounts": frozenset({"mount", "protect"}),
     "secrets": frozenset(),
+    "issuer": frozenset({"issue"}),
     "assets": frozenset({"obtain"}),
     "images": frozenset({"load"}),
     "records": frozenset({"create", "replace"}),
@@ -112,6 +113,7 @@ LOOKING: dict[str, frozenset[str]] = {
     "volumes": frozenset({"held", "evidence"}),
     "mounts": frozenset({"mounted"}),
     "secrets": frozenset({"open", "issue"}),  # plain text and certificates come back; nothing is kept
+    "issuer": frozenset(),
     "assets": frozenset(),
     "images": frozenset({"present"}),
     "records": frozenset({"get"}),

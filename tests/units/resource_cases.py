@@ -16,6 +16,7 @@ from units.kernel import KernelModule, Sysctl
 from units.manifest import Asset, Image
 from units.membership import EtcdBootstrap, EtcdEstablished
 from units.memory import MemoryHost
+from units.node_certificates import Leaf, NodeCertificates
 from units.pods import HostPath, Probe, StaticPod
 from units.resource import Resource
 from units.storage import Mount, Volume
@@ -45,6 +46,18 @@ CERTIFICATE = Certificate(
     "i-1",
     owner="etcd",
     group="etcd",
+)
+LEAVES = NodeCertificates(
+    (
+        Leaf("/etc/kubernetes/pki/kubelet/client.pem", CertificateRequest(profile="kubelet-client", name="i-1")),
+        Leaf(
+            "/etc/kubernetes/pki/kubelet/server.pem",
+            CertificateRequest(profile="kubelet-server", name="i-1", ip_addresses=("192.0.2.10",)),
+        ),
+    ),
+    KUBERNETES_CA,
+    KUBERNETES_CA,
+    "i-1",
 )
 ASSET = InstalledAsset(Asset(name="kubelet", sha256="a" * 64, size=84_000_000, path="/usr/local/bin/kubelet"))
 IMAGE = LoadedImage(Image(reference="registry.k8s.io/pause:3.10.2", sha256="b" * 64, size=300_000))
@@ -190,6 +203,16 @@ CASES: dict[str, Case] = {
                 CERTIFICATE.path, (machine.files.entries[CERTIFICATE.path].content or b"")[:400]
             )(machine),
             "a symlink lies there": replaced_by_a_symlink(CERTIFICATE.path),
+        },
+    ),
+    "certificates of a node": Case(
+        LEAVES,
+        {
+            **every_attribute(LEAVES.leaves[0].path),
+            "one of the others is gone": gone(LEAVES.leaves[1].path),
+            "half written": lambda machine: content(
+                LEAVES.leaves[0].path, (machine.files.entries[LEAVES.leaves[0].path].content or b"")[:400]
+            )(machine),
         },
     ),
     "secret": Case(

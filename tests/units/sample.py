@@ -12,9 +12,11 @@ from units.manifest import (
     EtcdMember,
     ExtraFile,
     Group,
+    Identity,
     Image,
     Manifest,
     Network,
+    NodeGroup,
     Taint,
     Trust,
 )
@@ -37,7 +39,12 @@ def manifest(role: str = "control-plane", **changes: object) -> Manifest:
             taints=() if control_plane else (Taint(key="example.com/batch", value="yes", effect="NoSchedule"),),
         ),
         "kubernetes_version": VERSION,
-        "network": Network(network_cidr="10.99.0.0/20", pod_cidr="100.96.0.0/11", service_cidr="100.64.0.0/16"),
+        "network": Network(
+            vpc="vpc-0d1d2d3d4d5d6d7d8",
+            network_cidr="10.99.0.0/20",
+            pod_cidr="100.96.0.0/11",
+            service_cidr="100.64.0.0/16",
+        ),
         "api": Api(endpoint="api.internal.prod.example.com", extra_sans=("10.99.0.2",)),
         "etcd": (EtcdCluster(name="main", members=(EtcdMember(name="a", zone="eu-west-1a", group="cp-a"),)),)
         if control_plane
@@ -47,6 +54,18 @@ def manifest(role: str = "control-plane", **changes: object) -> Manifest:
             service_account_keys=(PUBLIC["service-account"],) if control_plane else (),
             service_account_issuer="https://api.internal.prod.example.com:6443",
             secrets_key="awskms:arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+        ),
+        "identity": Identity(
+            sts_endpoint="https://sts.eu-west-1.amazonaws.com",
+            node_groups=(
+                NodeGroup(
+                    name="workers",
+                    instance_profile="nodes.prod.example.com",
+                    labels={"node-role.kubernetes.io/worker": ""},
+                ),
+            )
+            if control_plane
+            else (),
         ),
         "assets": (Asset(name="kubelet", sha256="a" * 64, size=84_000_000, path="/usr/local/bin/kubelet"),),
         "images": tuple(

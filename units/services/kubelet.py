@@ -34,15 +34,10 @@ _OWN_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
 
 
 def kubelet(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
-    yield Directory(f"{paths.PKI}/kubelet", mode=0o700)
     bundle = manifest.trust.authority("kubernetes").bundle
     name = node_name(manifest, facts)
-    addresses = (facts.private_ip,)
-    for file, request in (
-        ("client", CertificateRequest(profile="kubelet-client", name=name)),
-        ("server", CertificateRequest(profile="kubelet-server", name=name, ip_addresses=addresses)),
-    ):
-        yield Certificate(path=paths.pem("kubelet", file), request=request, bundle=bundle, jitter_key=facts.instance_id)
+    if manifest.group.role == "control-plane":
+        yield from _certificates(manifest, facts)
     credentials = kubeconfig(
         paths.KUBELET_KUBECONFIG,
         server=server_url(manifest, facts),
@@ -63,6 +58,22 @@ def kubelet(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
         reads=reads(*restarting, File(BINARY, binary)),
         mode=0o600,  # CIS 4.1.1
     )
+
+
+def _certificates(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
+    """Of a node that signs its own; a worker's come from the issuer (`units.services.node_identity`)."""
+    yield Directory(f"{paths.PKI}/kubelet", mode=0o700)
+    name = node_name(manifest, facts)
+    for file, request in (
+        ("client", CertificateRequest(profile="kubelet-client", name=name)),
+        ("server", CertificateRequest(profile="kubelet-server", name=name, ip_addresses=(facts.private_ip,))),
+    ):
+        yield Certificate(
+            path=paths.pem("kubelet", file),
+            request=request,
+            bundle=manifest.trust.authority("kubernetes").bundle,
+            jitter_key=facts.instance_id,
+        )
 
 
 def server_url(manifest: Manifest, facts: NodeFacts) -> str:

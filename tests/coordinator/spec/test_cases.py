@@ -1,6 +1,6 @@
 """Every file in cases/ is a case: accepted/NAME.yaml loads, refused/NAME.yaml gives exactly refused/NAME.problems.
 
-A new case needs no code: write the YAML, run `BOOTWRIGHT_WRITE_CASES=1 pytest tests/coordinator/spec/test_cases.py`,
+A new case needs no code: write the YAML, run `WRITE_CASES=1 pytest tests/coordinator/spec/test_cases.py`,
 and read the .problems file it wrote.
 """
 
@@ -36,7 +36,7 @@ def problems_of(path: Path) -> str:
 def test_a_wrong_spec_is_refused_with_exactly_these_problems(path):
     found = problems_of(path)
     expected = path.with_suffix(".problems")
-    if os.environ.get("BOOTWRIGHT_WRITE_CASES"):
+    if os.environ.get("WRITE_CASES"):
         expected.write_text(found)
     assert found == expected.read_text()
 

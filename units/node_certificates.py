@@ -1,0 +1,105 @@
+"""NodeCertificates: all leaves of a machine that holds no CA key, asked of the issuer in one request."""
+
+from dataclasses import dataclass, field
+
+from pki.certificate import combine, load_credential
+from pki.errors import PkiError
+from pki.keys import PrivateKeyPem, make_key
+from pki.renewal import problems
+from pki.request import CertificateRequest, build_csr
+from units.host import Host
+from units.resource import Change, Description
+
+NODE_KEY = "kubelet-client"  # the profile whose key is the machine's identity: the first one wins (trust.md N17)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One combined PEM, root 0600, in a directory of its own component."""
+
+    path: str
+    request: CertificateRequest
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCertificates:
+    """The first leaf is NODE_KEY's. What is due is issued together: one proof of identity, one round trip.
+
+    While the machine's own certificate is good it renews over mutual TLS, with new keys. Without a good one it proves
+    which instance it is, and then with the key it had: the issuer knows the machine by that key.
+    """
+
+    leaves: tuple[Leaf, ...]
+    bundle: str = field(repr=False)  # the PEM certificates of the authority that must have signed them
+    accepted: str = field(repr=False)  # and of all that an issuer accepts a renewal under
+    jitter_key: str
+
+    @property
+    def key(self) -> str:
+        return "certificates:issuer"
+
+    def check(self, host: Host) -> Change | None:
+        wrong = {leaf.request.profile: self._problems(host, leaf) for leaf in self.leaves}
+        due = [f"{profile} ({'; '.join(reasons)})" for profile, reasons in wrong.items() if reasons]
+        return Change(f"ask the issuer for {', '.join(due)}") if due else None
+
+    def apply(self, host: Host) -> None:
+        node = self.leaves[0]
+        due = [leaf for leaf in self.leaves if self._problems(host, leaf)]
+        credential = self._credential(host)
+        keys = {leaf.request.profile: make_key() for leaf in due}
+        if credential is None:
+            # The proof is made with the key that the issuer knows this machine by, so that leaf is issued again too.
+            keys[NODE_KEY] = self._key(host) or keys.get(NODE_KEY) or make_key()
+            due = [node, *(leaf for leaf in due if leaf != node)]
+        csrs = {leaf.request.profile: build_csr(leaf.request, keys[leaf.request.profile]) for leaf in due}
+        issued = host.issuer.issue(csrs, credential)
+        # The node's own last: as long as it is the old one, an interrupted run goes on from where it was.
+        for leaf in sorted(due, key=lambda leaf: leaf == node):
+            profile = leaf.request.profile
+            content = combine(issued[profile], keys[profile])
+            host.files.write(leaf.path, content, mode=0o600, owner="root", group="root")
+
+    def describe(self) -> Description:
+        lines = []
+        for leaf in self.leaves:
+            request = leaf.request
+            lines += [
+                f"{leaf.path}: profile {request.profile}, from the issuer, lifetime {request.lifetime}",
+                f"  subject CN={request.common_name} O={','.join(request.organizations) or '-'}",
+                f"  dns {' '.join(request.dns_names) or '-'}; ip {' '.join(request.ip_addresses) or '-'}",
+            ]
+        return Description(self.key, tuple(lines))
+
+    def _problems(self, host: Host, leaf: Leaf) -> tuple[str, ...]:
+        state = host.files.read(leaf.path)
+        if state is None or state.content is None:
+            return ("there is none",)
+        wrong = problems(state.content, leaf.request, self.bundle.encode(), host.clock.now(), self.jitter_key)
+        if not wrong and (state.mode, state.owner, state.group) != (0o600, "root", "root"):
+            return (f"attributes of {state.owner}:{state.group} {state.mode:04o}",)
+        return wrong
+
+    def _credential(self, host: Host) -> bytes | None:
+        """The machine's certificate, if the issuer still accepts it: then the connection is the proof."""
+        node = self.leaves[0]
+        state = host.files.read(node.path)
+        if state is None or state.content is None:
+            return None
+        now = host.clock.now()
+        # At the moment of its issue nothing is due: what is left are the reasons that no time can heal.
+        try:
+            leaf = load_credential(state.content).leaf
+            wrong = problems(state.content, node.request, self.accepted.encode(), leaf.not_before, self.jitter_key)
+        except PkiError:
+            return None
+        return None if wrong or not leaf.not_before <= now < leaf.not_after else state.content
+
+    def _key(self, host: Host) -> PrivateKeyPem | None:
+        state = host.files.read(self.leaves[0].path)
+        if state is None or state.content is None:
+            return None
+        try:
+            return load_credential(state.content).key
+        except PkiError:
+            return None
