@@ -1,38 +1,76 @@
 """Every certificate on this node: what it is, how long it lives, when it renews."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pki.certificate import Certificate, load_credential
+from pki.certificate import Certificate, load_certificates, load_credential
 from pki.errors import PkiError
 from pki.renewal import renew_at
-from units.paths import PKI
+from units.paths import KUBERNETES, PKI
 from units.status import CertificateState
+
+_SUFFIXES = (".pem", ".crt")  # a component's certificate with its key; authorities
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """In the order of their paths. `unreadable`: files that should hold certificates, and what is wrong with them."""
+
+    certificates: tuple[CertificateState, ...]
+    unreadable: tuple[tuple[str, str], ...]
+
+
+def take_inventory(now: datetime, jitter_key: str, folder: str = KUBERNETES) -> Inventory:
+    """What lies on disk, told without asking anybody. Without `jitter_key`, the instance id, no renewal can be told."""
+    found, unreadable = [], []
+    for path in sorted(path for path in Path(folder).rglob("*") if path.suffix in _SUFFIXES):
+        try:
+            found += [_state(path, one, now, jitter_key) for one in _read(path)]
+        except OSError as error:
+            unreadable.append((str(path), error.strerror or str(error)))
+        except PkiError as error:
+            unreadable.append((str(path), str(error)))
+    return Inventory(tuple(found), tuple(unreadable))
 
 
 def list_certificates(now: datetime, jitter_key: str, folder: str = PKI) -> tuple[CertificateState, ...]:
-    """The combined PEM files under the PKI folder, in the order of their paths; unreadable ones are left out."""
+    """What the status object says of them. Unreadable files are left out: the plan's own check says what is wrong."""
     return tuple(
-        CertificateState(
-            path=str(path),
-            subject=leaf.common_name,
-            issuer=leaf.issuer,
-            not_after=_text(leaf.not_after),
-            days_left=leaf.days_left(now),
-            life_left=round(leaf.life_left(now), 3),
-            renews=_text(renew_at(leaf, jitter_key)),
-        )
-        for path, leaf in _leaves(Path(folder))
+        state.model_copy(update={"alternative_names": ()})
+        for state in take_inventory(now, jitter_key, folder).certificates
     )
 
 
-def _leaves(folder: Path) -> Iterator[tuple[Path, Certificate]]:
-    for path in sorted(folder.rglob("*.pem")):
-        try:
-            yield path, load_credential(path.read_bytes()).leaf
-        except (OSError, PkiError):
-            continue  # `agent diff` says what is wrong with it: the plan's own check does
+@dataclass(frozen=True, slots=True)
+class _Found:
+    certificate: Certificate
+    renewed: bool  # it has its key beside it, so the agent renews it
+
+
+def _read(path: Path) -> Iterator[_Found]:
+    content = path.read_bytes()
+    if b"PRIVATE KEY-----" in content:
+        yield _Found(load_credential(content).leaf, renewed=True)
+    else:
+        yield from (_Found(certificate, renewed=False) for certificate in load_certificates(content))
+
+
+def _state(path: Path, found: _Found, now: datetime, jitter_key: str) -> CertificateState:
+    certificate = found.certificate
+    return CertificateState(
+        path=str(path),
+        subject=certificate.common_name,
+        issuer=certificate.issuer,
+        not_before=_text(certificate.not_before),
+        not_after=_text(certificate.not_after),
+        days_left=certificate.days_left(now),
+        life_left=round(certificate.life_left(now), 3),
+        renews=_text(renew_at(certificate, jitter_key)) if found.renewed and jitter_key else "",
+        authority=certificate.is_authority,
+        alternative_names=certificate.alternative_names,
+    )
 
 
 def _text(at: datetime) -> str:

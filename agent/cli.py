@@ -41,6 +41,7 @@ COMMANDS = {
     "sync": Command("agent.commands.sync", "look for a newer manifest, renew certificates (what the timer runs)"),
     "status": Command("agent.commands.status", "explain this node: resources, units, certificates, etcd, last error"),
     "diff": Command("agent.commands.diff", "what `agent boot` would change, without changing it"),
+    "certs": Command("agent.commands.certs", "every certificate on this node: names, issuer, expiry, next renewal"),
     "version": Command("agent.commands.version", "the agent's version"),
 }
 

@@ -1,32 +1,37 @@
-"""The screen of `agent status`. The only file of the agent that uses rich, and only when somebody looks."""
+"""The screen of `agent status`. This and `agent.certs_screen` alone use rich, and only when somebody looks."""
 
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from units.status import NodeStatus
+from units.expiry import LOW_LIFE, Expiring, expiring, life_left, short_path
+from units.status import CertificateState, NodeStatus
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 _COLOUR = {"ready": "green", "booting": "yellow", "retrying": "yellow", "refused": "red", "failed": "red"}
 _GOOD = ("active", "ok", "unchanged", "changed")
-_LOW_LIFE = 0.25
 _FULL = 85.0  # percent: kubelet evicts from here on (nodefs.available 10 %, imagefs.available 15 %)
 
 
 def print_screen(status: NodeStatus, live: dict[str, Any], now: datetime) -> None:
-    from rich.console import Console
-
-    # Without a terminal (ssh with a command, a log) nothing should be folded at 80 columns.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    console = new_console()
     _headline(console, status, now)
     _machine(console, live["machine"])
     _conditions(console, status, now)
     _resources(console, status)
     _running(console, live)
-    _certificates(console, status)
+    _certificates(console, status, now)
+
+
+def new_console() -> "Console":
+    from rich.console import Console
+
+    # Without a terminal (ssh with a command, a log) nothing should be folded at 80 columns.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 def _headline(console: "Console", status: NodeStatus, now: datetime) -> None:
@@ -93,28 +98,42 @@ def _running(console: "Console", live: dict[str, Any]) -> None:
             (f"etcd {etcd['name']}", "ok" if etcd["ready"] else etcd["detail"], detail if etcd["version"] else "")
         )
     console.print()
-    console.print(
-        _table(("runs", "state", ""), [(name, _coloured(s, good=s in _GOOD), more) for name, s, more in rows])
+    console.print(table(("runs", "state", ""), [(name, _coloured(s, good=s in _GOOD), more) for name, s, more in rows]))
+
+
+def _certificates(console: "Console", status: NodeStatus, now: datetime) -> None:
+    leaves = [certificate for certificate in status.certificates if not certificate.authority]
+    if leaves:
+        console.print()
+        console.print(
+            table(("certificate", "subject", "left", "renews"), [_certificate_row(leaf, now) for leaf in leaves])
+        )
+    print_expiring(console, expiring(status.certificates, now))
+
+
+def print_expiring(console: "Console", notices: Sequence[Expiring]) -> None:
+    """What ends soon, each remedy once: after a month without an issuer it is all of them."""
+    from rich.text import Text
+
+    for remedy, group in groupby(sorted(notices, key=lambda one: one.authority), key=lambda one: one.remedy):
+        console.print()
+        for notice in group:
+            console.print(Text(notice.text, style="bold red" if notice.left.expired else "bold yellow"))
+        console.print(Text(f"  -> {remedy}", style="bold"))
+
+
+def _certificate_row(certificate: CertificateState, now: datetime) -> tuple[str, ...]:
+    left = life_left(certificate, now)
+    colour = "red" if left.expired else "yellow" if left.part < LOW_LIFE else "green"
+    return (
+        short_path(certificate.path),
+        certificate.subject,
+        f"[{colour}]{left.days} d[/]",
+        certificate.renews[:16].replace("T", " "),
     )
 
 
-def _certificates(console: "Console", status: NodeStatus) -> None:
-    if not status.certificates:
-        return
-    rows = [
-        (
-            certificate.path.removeprefix("/etc/kubernetes/pki/"),
-            certificate.subject,
-            _coloured(f"{certificate.days_left} d", good=certificate.life_left > _LOW_LIFE),
-            certificate.renews[:10],
-        )
-        for certificate in status.certificates
-    ]
-    console.print()
-    console.print(_table(("certificate", "subject", "left", "renews"), rows))
-
-
-def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> "RenderableType":
+def table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> "RenderableType":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -46,13 +46,21 @@ class ResourceState(Part):
 
 
 class CertificateState(Part):
+    """Times are RFC 3339; `days_left` and `life_left` are as of this status, `units.expiry` tells them as of now.
+
+    `alternative_names` are for `agent certs`; the status object leaves them out, they are half its size.
+    """
+
     path: str
     subject: str
     issuer: str
-    not_after: str  # RFC 3339
+    not_before: str = ""  # empty from agents that did not tell
+    not_after: str
     days_left: int
     life_left: float  # 1.0 just issued, 0.0 expired
-    renews: str  # RFC 3339
+    renews: str  # when the agent issues it anew, or tries again to; empty for what it does not renew
+    authority: bool = False  # trusted by this node, and not its own
+    alternative_names: tuple[str, ...] = ()
 
 
 class NodeStatus(Part):
