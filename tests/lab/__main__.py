@@ -271,7 +271,16 @@ def stick(
 
 
 @fault.command()
-def clear(name: Annotated[str, typer.Argument(help="Number, instance or volume id; left out: all.")] = "") -> None:
+def balancer(
+    listener: Annotated[str, typer.Argument(help="api or issuer")],
+    how: Annotated[str, typer.Argument(help="reset (a closed port) or hang (a firewall)")] = "reset",
+) -> None:
+    """Let the load balancer's listener answer nobody."""
+    client().block(listener, how)
+
+
+@fault.command()
+def clear(name: Annotated[str, typer.Argument(help="Number, instance, volume, listener; left out: all.")] = "") -> None:
     """End a fault, or all of them."""
     client().clear_fault(name)
 

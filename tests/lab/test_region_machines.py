@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.lab.region.balancer import render_config
+from tests.lab.region.balancer import State, render_config
 from tests.lab.region.client import LabClient, LabError
 from tests.lab.region.double import REFUSED
 from tests.lab.region.fixtures import World
@@ -128,7 +128,13 @@ def test_auto_scaling_launches_replaces_and_scales_in(lab: LabClient) -> None:
     ec2, scaling = lab.aws("ec2"), lab.aws("autoscaling")
     template = ec2.create_launch_template(
         LaunchTemplateName="workers",
-        LaunchTemplateData={"ImageId": lab.outputs["image_id"], "InstanceType": "t3.small", "UserData": "I2hp"},
+        LaunchTemplateData={
+            "ImageId": lab.outputs["image_id"],
+            "InstanceType": "t3.small",
+            "UserData": "I2hp",
+            "IamInstanceProfile": {"Name": "node"},
+            "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
+        },
     )["LaunchTemplate"]["LaunchTemplateId"]
     scaling.create_auto_scaling_group(
         AutoScalingGroupName="workers",
@@ -146,6 +152,11 @@ def test_auto_scaling_launches_replaces_and_scales_in(lab: LabClient) -> None:
 
     lab.wait_until("two workers", lambda: len(powered()) == 2)
     gone = min(powered())
+    (reservation,) = ec2.describe_instances(InstanceIds=[gone])["Reservations"]
+    described = reservation["Instances"][0]
+    assert described["IamInstanceProfile"]["Arn"] == lab.outputs["instance_profiles"]["node"]
+    assert described["MetadataOptions"]["HttpTokens"] == "required"
+    assert described["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
     lab.terminate(gone)
     lab.wait_until("replaced", lambda: len(powered()) == 2 and gone not in powered())
     scaling.set_desired_capacity(AutoScalingGroupName="workers", DesiredCapacity=0)
@@ -216,6 +227,49 @@ def test_the_balancer_finds_healthy_control_planes_and_leaves_the_rest(
     assert addresses["nodes"] not in lab.status()["balancer"]
 
 
+def test_the_balancer_sends_to_the_issuer_where_the_api_server_is_healthy_until_that_is_blocked(
+    lab: LabClient, api_server: Callable[[str, int], None]
+) -> None:
+    instance = lab.run_instance("control-plane-c")
+    lab.wait_for_state(instance, "running")
+    address = lab.instance(instance)["private_ip"]
+    host, port = lab.state["issuer"].split(":")
+
+    def answers() -> bool:
+        try:
+            with socket.create_connection((host, int(port)), timeout=2) as connection:
+                return connection.recv(16) == b"issuer"
+        except OSError:
+            return False
+
+    with socket.create_server((address, 3988)) as issuer:
+        served = Thread(target=_greet, args=(issuer,), daemon=True)
+        served.start()
+        api_server(address, 200)
+        lab.wait_until("the issuer answers through the load balancer", answers)
+        lab.block("issuer", "hang")
+        lab.wait_until("nothing comes through any more", lambda: not answers())
+        lab.block("issuer", "reset")
+        lab.wait_until("the port is closed", lambda: not _listens(host, int(port)))
+        lab.clear_fault("issuer")
+        lab.wait_until("the issuer answers again", answers)
+
+
+def _listens(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
+
+
+def _greet(server: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:  # closed: the test is over
+            return
+        with connection:
+            connection.sendall(b"issuer")
+
+
 def _behind(lab: LabClient) -> str:
     """Who answers behind the load balancer, "" for nobody."""
     host, port = lab.state["balancer"].split(":")
@@ -230,7 +284,12 @@ def _behind(lab: LabClient) -> str:
 
 
 def test_the_balancers_configuration_is_plain_to_read() -> None:
-    text = render_config("10.99.0.2", 6443, ("10.99.1.4", "10.99.2.4"))
+    ports = {"api": 6443, "issuer": 3988}
+    text = render_config("10.99.0.2", ports, State(("10.99.1.4", "10.99.2.4")))
     assert "bind 10.99.0.2:6443" in text
-    assert text.count("    server ") == 2
+    assert text.count("    server ") == 4
     assert "    server 10.99.1.4 10.99.1.4:6443\n" in text
+    # The issuer's health is the API server's: a check of its own would start it every second.
+    assert "    server 10.99.1.4 10.99.1.4:3988 track api-targets/10.99.1.4\n" in text
+    assert text.count("httpchk") == 1
+    assert "bind 10.99.0.2:3988" not in render_config("10.99.0.2", ports, State(blocked={"issuer": "reset"}))

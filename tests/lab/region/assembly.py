@@ -22,7 +22,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from tests.lab.processes import ProcessMark
 from tests.lab.region import sdk
 from tests.lab.region.answers import own_answers
-from tests.lab.region.balancer import Balancer
+from tests.lab.region.balancer import API, ISSUER, Balancer, State
 from tests.lab.region.control import ControlServer
 from tests.lab.region.dhcp import DhcpServer
 from tests.lab.region.directory import Directory
@@ -81,8 +81,14 @@ class Region:
         self._servers: list[Server] = [self._api, self._imds, self._control]
         if network.bridge:
             self._servers.append(DhcpServer(network.bridge, network.cidr, network.api_host, directory.lease))
-        self._balancer_port = network.balancer_port or _free_port(network.balancer_host)
-        self._balancer = Balancer(run, network.balancer_host, self._balancer_port, directory.control_plane_addresses)
+        host = network.balancer_host
+        self._ports = {
+            API: network.balancer_port or _free_port(host),
+            ISSUER: network.issuer_port or _free_port(host),
+        }
+        self._balancer = Balancer(
+            run, host, self._ports, lambda: State(directory.control_plane_addresses(), faults.blocked())
+        )
 
     def start(self) -> dict[str, Any]:
         """Serve, provision, watch. Returns all a client needs to know, secrets among it."""
@@ -106,7 +112,8 @@ class Region:
             "endpoint_url": endpoint,
             "environment": environment,
             "imds_url": f"http://{network.imds_host}:{self._imds.server_address[1]}",
-            "balancer": f"{network.balancer_host}:{self._balancer_port}",
+            "balancer": f"{network.balancer_host}:{self._ports[API]}",
+            "issuer": f"{network.balancer_host}:{self._ports[ISSUER]}",
             "control_url": f"http://127.0.0.1:{self._control.server_address[1]}",
             "control_token": self._token,
             "outputs": outputs,

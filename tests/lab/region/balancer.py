@@ -1,23 +1,55 @@
-"""The network load balancer: haproxy in TCP mode in front of the control plane's API servers."""
+"""The network load balancer: haproxy in TCP mode in front of the control plane's API servers and issuers."""
 
 import logging
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.lab.region.ledger import remember
 from tests.lab.region.settings import RunDirectory
 
 LOG = logging.getLogger(__name__)
-TARGET_PORT = 6443
+API, ISSUER = "api", "issuer"
+LISTENERS = (API, ISSUER)
+TARGET_PORTS = {API: 6443, ISSUER: 3988}
+# 401 counts as healthy: an API server that lets nobody in anonymously is up. An issuer counts as healthy with its
+# API server: a check of its own would start the socket-activated service every second.
+_CHECK = """\
+    option httpchk GET /readyz
+    http-check expect rstatus ^(200|401)$
+    default-server check check-ssl verify none inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
+"""
 
 
-def render_config(host: str, port: int, targets: tuple[str, ...], target_port: int = TARGET_PORT) -> str:
-    """haproxy's configuration. 401 counts as healthy: an API server that lets nobody in anonymously is up."""
-    servers = "".join(f"    server {address} {address}:{target_port}\n" for address in targets)
-    return f"""\
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the configuration follows. blocked: listener -> how it fails, "reset" (closed port) or "hang" (silence)."""
+
+    targets: tuple[str, ...] = ()
+    blocked: Mapping[str, str] = field(default_factory=dict)
+
+
+def render_config(host: str, ports: Mapping[str, int], state: State) -> str:
+    """haproxy's configuration. ports: where each of LISTENERS listens."""
+    return _GLOBAL + "".join(_listener(name, host, ports[name], state) for name in LISTENERS)
+
+
+def _listener(name: str, host: str, port: int, state: State) -> str:
+    how = state.blocked.get(name, "")
+    silence = "    tcp-request connection silent-drop\n" if how == "hang" else ""
+    front = f"frontend {name}\n    bind {host}:{port}\n{silence}    default_backend {name}-targets\n"
+    follows = (lambda _: "") if name == API else (lambda address: f" track {API}-targets/{address}")
+    servers = "".join(
+        f"    server {address} {address}:{TARGET_PORTS[name]}{follows(address)}\n" for address in state.targets
+    )
+    back = f"backend {name}-targets\n    balance roundrobin\n{_CHECK if name == API else ''}{servers}"
+    return back if how == "reset" else front + back
+
+
+_GLOBAL = """\
 global
     log stderr format raw local0 notice
     maxconn 512
@@ -30,28 +62,20 @@ defaults
     timeout client 350s
     timeout server 350s
     timeout check 3s
-frontend kubernetes-api
-    bind {host}:{port}
-    default_backend control-plane
-backend control-plane
-    balance roundrobin
-    option httpchk GET /readyz
-    http-check expect rstatus ^(200|401)$
-    default-server check check-ssl verify none inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
-{servers}"""
+"""
 
 
 class Balancer:
-    """Follows `targets`; a change is a reload, which keeps the connections that are open."""
+    """Follows `look`; a change is a reload, which keeps the connections that are open."""
 
-    def __init__(self, run: RunDirectory, host: str, port: int, targets: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(self, run: RunDirectory, host: str, ports: Mapping[str, int], look: Callable[[], State]) -> None:
         self._config = run.path / "haproxy.cfg"
         self._ledger = run.processes
         self._log = run.path / "haproxy.log"
         self._host = host
-        self._port = port
-        self._targets = targets
-        self._current: tuple[str, ...] | None = None
+        self._ports = ports
+        self._look = look
+        self._current: State | None = None
         self._child: subprocess.Popen[bytes] | None = None
 
     @staticmethod
@@ -59,17 +83,17 @@ class Balancer:
         return shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 
     def follow(self) -> None:
-        """Look at the targets once and act on a change."""
-        targets = self._targets()
-        if targets == self._current:
+        """Look once and act on a change."""
+        state = self._look()
+        if state == self._current:
             return
-        self._write(render_config(self._host, self._port, targets))
+        self._write(render_config(self._host, self._ports, state))
         if self._child is None or self._child.poll() is not None:
             self._start()
         else:
             self._child.send_signal(signal.SIGUSR2)  # haproxy(1): the master reloads
-        LOG.info("load balancer targets: %s", ", ".join(targets) or "none")
-        self._current = targets
+        LOG.info("load balancer: %s", state)
+        self._current = state
 
     def end(self) -> None:
         if self._child and self._child.poll() is None:

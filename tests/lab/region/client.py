@@ -93,19 +93,20 @@ class LabClient:
     ) -> str:
         """Launch one machine and return its instance id at once; more: further RunInstances parameters.
 
-        Without a profile the group's name decides: control-plane... and master... get the control plane's.
+        The group's name decides on the role's tag and, without a profile, on that: control-plane... and master...
+        are the control plane's.
         """
-        profile = profile or (CONTROL_PLANE if group.startswith((CONTROL_PLANE, "master")) else NODE)
+        role = CONTROL_PLANE if group.startswith((CONTROL_PLANE, "master")) else NODE
         zone = zone or self.outputs["zones"][0]
         subnet = subnet or self.outputs["private_subnet_ids"][zone]
-        every = {"Name": group, f"{ROLE_TAG}{profile}": "1"} | dict(tags or {})
+        every = {"Name": group, f"{ROLE_TAG}{role}": "1"} | dict(tags or {})
         made = self.aws("ec2").run_instances(
             ImageId=self.outputs["image_id"],
             MinCount=1,
             MaxCount=1,
             InstanceType=instance_type,
             SubnetId=subnet,
-            IamInstanceProfile={"Name": profile},
+            IamInstanceProfile={"Name": profile or role},
             **({"UserData": user_data} if user_data else {}),
             TagSpecifications=[
                 {"ResourceType": "instance", "Tags": [{"Key": k, "Value": v} for k, v in every.items()]}
@@ -168,8 +169,12 @@ class LabClient:
     def stick_attachment(self, volume_id: str, phase: str = "attaching") -> None:
         self.call("fault-stick", volume_id=volume_id, phase=phase)
 
+    def block(self, listener: str, how: str = "reset") -> None:
+        """The load balancer's "api" or "issuer" answers nobody: "reset" as a closed port, "hang" as a firewall."""
+        self.call("fault-balancer", listener=listener, how=how)
+
     def clear_fault(self, name: object = "") -> None:
-        """name: a fault's number, an instance id or a volume id; nothing: every fault."""
+        """name: a fault's number, an instance id, a volume id or a listener; nothing: every fault."""
         self.call("fault-clear", name=str(name))
 
     def call(self, operation: str, *, patience: float = 150.0, **arguments: Any) -> Any:

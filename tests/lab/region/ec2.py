@@ -12,7 +12,7 @@ from moto.ec2.models.instances import InstanceState, StateReason
 from tests.lab.region.attach_rules import check_attach, check_detach
 from tests.lab.region.attaching import Attachments
 from tests.lab.region.calls import CURRENT_CALL
-from tests.lab.region.launches import check_launch, complete_launch
+from tests.lab.region.launches import check_launch, complete_launch, profile_of_template
 from tests.lab.region.machines import MACHINE_ERRORS, Instance
 from tests.lab.region.wiring import Wiring
 
@@ -52,8 +52,11 @@ class StrictEC2Backend(EC2Backend):
         call = CURRENT_CALL.get()
         form = call.form if call and call.action == "RunInstances" else {}
         token = form.get("ClientToken", "")
-        check_launch(kwargs, args[2] if len(args) > 2 else kwargs.get("user_data"))
-        complete_launch(kwargs, form)
+        source = kwargs.get("launch_template")
+        template = self._get_template_from_args(source).data if source else {}
+        check_launch(kwargs, args[2] if len(args) > 2 else kwargs.get("user_data"), template)
+        complete_launch(kwargs, form, template)
+        profile = profile_of_template(kwargs, template)
         with self.wiring.gate:
             if token in self._tokens:
                 return self._tokens[token]
@@ -65,6 +68,8 @@ class StrictEC2Backend(EC2Backend):
             if token:
                 self._tokens[token] = reservation
             for instance in reservation.instances:
+                if profile:
+                    self.associate_iam_instance_profile(instance_id=instance.id, **profile)
                 _set_state(instance, "pending")
                 self._later("launch", f"bring up {instance.id}", self._bring_up, instance)
         return reservation

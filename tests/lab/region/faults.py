@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 
+from tests.lab.region.balancer import LISTENERS
 from tests.lab.region.calls import Call
 from tests.lab.region.principals import Principal
 
@@ -81,6 +82,7 @@ class Faults:
     _api: dict[int, ApiFault] = field(default_factory=dict)
     _imds: dict[str, ImdsFault] = field(default_factory=dict)
     _stuck: set[tuple[str, str]] = field(default_factory=set)
+    _blocked: dict[str, str] = field(default_factory=dict)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -133,21 +135,35 @@ class Faults:
         with self._lock:
             return (volume_id, phase) in self._stuck
 
+    def block(self, listener: str, how: str = "reset") -> None:
+        """The load balancer's "api" or "issuer" answers nobody: "reset" as a closed port, "hang" as a firewall."""
+        if listener not in LISTENERS or how not in ABSENT:
+            raise ValueError(f"{listener!r}, {how!r}; allowed: {', '.join(LISTENERS)} and {', '.join(ABSENT)}")
+        with self._lock:
+            self._blocked[listener] = how
+
+    def blocked(self) -> dict[str, str]:
+        with self._lock:
+            return dict(self._blocked)
+
     def clear(self, name: str = "") -> None:
-        """name: a fault's number, an instance id, a volume id; empty for all of them."""
+        """name: a fault's number, an instance id, a volume id, a listener; empty for all of them."""
         with self._lock:
             if not name:
                 self._api.clear()
                 self._imds.clear()
                 self._stuck.clear()
+                self._blocked.clear()
             self._api.pop(int(name) if name.isdecimal() else -1, None)
             self._imds.pop(name, None)
+            self._blocked.pop(name, None)
             self._stuck -= {(name, phase) for phase in PHASES}
 
     def listing(self) -> list[dict[str, str]]:
         with self._lock:
             rows = [{"name": str(number), "what": _words(fault)} for number, fault in self._api.items()]
             rows += [{"name": name, "what": "IMDS " + _words(fault)} for name, fault in self._imds.items()]
+            rows += [{"name": name, "what": f"load balancer: {how}"} for name, how in self._blocked.items()]
             return rows + [{"name": name, "what": f"stuck {phase}"} for name, phase in sorted(self._stuck)]
 
 

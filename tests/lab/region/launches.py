@@ -9,15 +9,17 @@ from moto.ec2.exceptions import EC2ClientError
 
 from tests.lab.region.settings import ROOT_DEVICE
 
+Template = Mapping[str, Any]  # LaunchTemplateData; empty without a template
 USER_DATA_LIMIT = 16384  # EC2 user guide, "User data": before base64
 METADATA_TAG = re.compile(r"[0-9a-zA-Z\-_+=,.@:]{1,255}", re.ASCII)
 
 
-def check_launch(parameters: dict[str, Any], user_data: Any) -> None:
+def check_launch(parameters: dict[str, Any], user_data: Any, template: Template) -> None:
     """Raises the EC2ClientError that RunInstances would answer. user_data: base64 text or None."""
+    user_data = user_data or template.get("UserData")
     if user_data and len(base64.b64decode(str(user_data))) > USER_DATA_LIMIT:
         raise EC2ClientError("InvalidParameterValue", f"User data is limited to {USER_DATA_LIMIT} bytes")
-    options = parameters.get("metadata_options") or {}
+    options = _metadata_options(parameters, template)
     if options.get("InstanceMetadataTags") != "enabled":
         return
     for key in (parameters.get("tags") or {}).get("instance", {}):
@@ -30,9 +32,9 @@ def check_launch(parameters: dict[str, Any], user_data: Any) -> None:
             )
 
 
-def complete_launch(parameters: dict[str, Any], form: Mapping[str, str]) -> None:
+def complete_launch(parameters: dict[str, Any], form: Mapping[str, str], template: Template) -> None:
     """IMDSv2 only, volumes that go with their instance, and always a root volume. form: the call as it came."""
-    parameters["metadata_options"] = {"HttpTokens": "required"} | (parameters.get("metadata_options") or {})
+    parameters["metadata_options"] = {"HttpTokens": "required"} | _metadata_options(parameters, template)
     mappings = parameters.get("block_device_mappings")
     if not mappings:
         return
@@ -43,3 +45,18 @@ def complete_launch(parameters: dict[str, Any], form: Mapping[str, str]) -> None
     if ROOT_DEVICE not in {mapping["DeviceName"] for mapping in mappings}:
         root = {"DeviceName": ROOT_DEVICE, "Ebs": {"VolumeSize": 8, "DeleteOnTermination": True}}
         parameters["block_device_mappings"] = [root, *mappings]
+
+
+def profile_of_template(parameters: dict[str, Any], template: Template) -> dict[str, str]:
+    """The instance profile that comes from the launch template, as associate_iam_instance_profile takes it.
+
+    moto leaves it out, and so every instance of an auto scaling group would be without credentials.
+    """
+    if parameters.get("iam_instance_profile_name") or parameters.get("iam_instance_profile_arn"):
+        return {}
+    profile = template.get("IamInstanceProfile") or {}
+    return {f"iam_instance_profile_{key.lower()}": str(value) for key, value in profile.items()}
+
+
+def _metadata_options(parameters: dict[str, Any], template: Template) -> dict[str, Any]:
+    return {**(template.get("MetadataOptions") or {}), **(parameters.get("metadata_options") or {})}

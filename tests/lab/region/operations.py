@@ -26,6 +26,7 @@ class Operations:
             "fault-api": self.fault_api,
             "fault-imds": self.fault_imds,
             "fault-stick": self._faults.stick,
+            "fault-balancer": self._faults.block,
             "fault-clear": self._faults.clear,
             "faults": self._faults.listing,
             "stop": stop,

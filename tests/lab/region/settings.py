@@ -23,6 +23,7 @@ class Network:
     imds_port: int = 80
     balancer_host: str = "10.99.0.2"
     balancer_port: int = 6443
+    issuer_port: int = 3988
     bridge: str = "bw-lab0"  # empty: on loopback, where several regions can run at once
 
     @property
@@ -44,6 +45,7 @@ LOOPBACK = Network(
     imds_port=0,
     balancer_host="127.0.0.1",
     balancer_port=0,
+    issuer_port=0,
     bridge="",
 )
 
