@@ -63,6 +63,7 @@ def _state(path: Path, found: _Found, now: datetime, jitter_key: str) -> Certifi
         path=str(path),
         subject=certificate.common_name,
         issuer=certificate.issuer,
+        signer=certificate.signer_identifier[:16],
         not_before=_text(certificate.not_before),
         not_after=_text(certificate.not_after),
         days_left=certificate.days_left(now),

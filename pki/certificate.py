@@ -44,6 +44,24 @@ class Certificate:
         return accept(self.parsed.public_key())
 
     @property
+    def key_identifier(self) -> str:
+        """Hex of the subject key identifier; empty without one. It tells two authorities of one name apart."""
+        try:
+            found = self.parsed.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        except x509.ExtensionNotFound:
+            return ""
+        return found.digest.hex()
+
+    @property
+    def signer_identifier(self) -> str:
+        """Hex of the authority key identifier: the `key_identifier` of whoever signed; empty without one."""
+        try:
+            found = self.parsed.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+        except x509.ExtensionNotFound:
+            return ""
+        return (found.key_identifier or b"").hex()
+
+    @property
     def lifetime(self) -> timedelta:
         return self.not_after - self.not_before
 

@@ -54,6 +54,7 @@ class CertificateState(Part):
     path: str
     subject: str
     issuer: str
+    signer: str = ""  # of the issuer's key identifier the first 16 hex digits: an authority's successor has its name
     not_before: str = ""  # empty from agents that did not tell
     not_after: str
     days_left: int
