@@ -19,10 +19,8 @@ from pki.request import CertificateRequest
 from units.envelope import (
     DATA_KEY_BYTES,
     MAX_BYTES,
-    SERVICE_ACCOUNT,
     Context,
     Envelope,
-    authority_secret,
     decode_envelope,
     local_key_name,
     object_key,
@@ -88,8 +86,9 @@ class NodeSecrets:
     def _authority(self, name: AuthorityName) -> Authority:
         """Opened once per run: a control-plane node issues a dozen certificates, and each opening is a call to KMS."""
         if name not in self._authorities:
-            key = PrivateKeyPem(self.open(authority_secret(name)))
-            self._authorities[name] = Authority.load(self._manifest.trust.authority(name).bundle.encode(), key)
+            public = self._manifest.trust.authority(name)
+            key = PrivateKeyPem(self.open(public.secret))
+            self._authorities[name] = Authority.load(public.signing.encode(), key)
         return self._authorities[name]
 
     def _fetch(self, name: str) -> Envelope:
@@ -111,11 +110,11 @@ class NodeSecrets:
 
     def _signed_public_half(self, name: str) -> str | None:
         trust = self._manifest.trust
-        if name == SERVICE_ACCOUNT:
+        if name == trust.service_account_secret and trust.service_account_keys:
             return spki_sha256(load_public_key(trust.service_account_keys[0].encode()))
         for authority in trust.authorities:
-            if name == authority_secret(authority.name):
-                return load_certificate(authority.bundle.encode()).spki_sha256
+            if name == authority.secret:
+                return load_certificate(authority.signing.encode()).spki_sha256
         return None
 
 

@@ -90,6 +90,7 @@ def _rehearsal_trust(
                 for a in trust.authorities
             ),
             "service_account_keys": (public_key_pem(service_account).decode(),) if trust.service_account_keys else (),
+            "service_account_secret": SERVICE_ACCOUNT,
         }
     )
 

@@ -24,7 +24,7 @@ class Certificate:
 
     path: str
     request: CertificateRequest
-    bundle: str = field(repr=False)  # the PEM certificates of the authority that must have signed it
+    bundle: str = field(repr=False)  # PEM: the authority that must have signed it; while one is replaced, the new one
     jitter_key: str  # spreads renewals over the fleet: the instance id
     owner: str = "root"
     group: str = "root"

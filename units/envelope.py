@@ -23,7 +23,8 @@ from units.manifest import AuthorityName, Name, Sha256, problems_of
 MAX_BYTES = 64 * 1024  # an RSA-4096 key is 3 kB
 DATA_KEY_BYTES = 32
 NONCE_BYTES = 12
-SERVICE_ACCOUNT = "service-account"  # the first key of manifest.trust.service_account_keys
+SERVICE_ACCOUNT = "service-account"  # the first generation of the key that signs service-account tokens
+_TELLS_APART = 8  # hex digits of a public key's hash in the name of a later generation's envelope
 
 
 def _canonical_base64(text: str) -> str:
@@ -89,8 +90,18 @@ def object_key(name: str) -> str:
 
 
 def authority_secret(name: AuthorityName) -> str:
-    """The secret that holds the private key of a certificate authority."""
+    """The secret that holds the private key of a certificate authority, the first one of its name.
+
+    What signs now is in the signed manifest: `Authority.secret`, `Trust.service_account_secret`.
+    """
     return f"authority-{name}"
+
+
+def later_secret(first: str, spki_sha256: str) -> str:
+    """The name of the same secret's envelope after a rotation. Each key has an envelope of its own: the old one must
+    still open while the new one is only trusted.
+    """
+    return f"{first}-{spki_sha256[:_TELLS_APART]}"
 
 
 def local_key_name(local_key: bytes) -> str:

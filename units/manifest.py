@@ -211,17 +211,48 @@ class Image(Part):
 
 
 class Authority(Part):
-    """A certificate authority's public half: every certificate in the bundle is trusted, the first one signs."""
+    """A certificate authority's public half: every certificate in the bundle is trusted, the first one signs.
+
+    Two in one bundle are an authority that is being replaced (etcd-pki.md 3.5).
+    """
 
     name: AuthorityName
     bundle: str  # PEM, one or more certificates
+    secret: Name = ""  # the envelope of the first one's private key; `authority-NAME` for the first of its name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_first_generation(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "secret" not in data:
+            return {**data, "secret": f"authority-{data.get('name')}"}
+        return data
+
+    @property
+    def certificates(self) -> tuple[str, ...]:
+        """Each certificate of the bundle as PEM, in its order."""
+        begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+        return tuple(f"{begin}{part.partition(end)[0]}{end}\n" for part in self.bundle.split(begin)[1:])
+
+    @property
+    def signing(self) -> str:
+        """The PEM certificate that signs. Only leaves of it are kept: a new signer re-issues every one."""
+        return self.certificates[0] if self.certificates else self.bundle
+
+    @property
+    def trusted(self) -> str:
+        """All certificates, in an order that does not tell which one signs.
+
+        Who only trusts must not restart when another one begins to sign.
+        """
+        return "".join(sorted(self.certificates)) or self.bundle
 
 
 class Trust(Part):
     """Public halves of everything secret; the private halves lie enveloped under `secrets/` (trust.md, Q3)."""
 
     authorities: tuple[Authority, ...]
-    service_account_keys: tuple[str, ...]  # PEM public keys; the first one signs
+    service_account_keys: tuple[str, ...]  # PEM public keys: all verify tokens, the first one signs
+    service_account_secret: Name = "service-account"  # noqa: S105  a name: the envelope of the first one's private key
     service_account_issuer: Word
     secrets_key: str  # `awskms:ARN` or `local:ID`: the only key that may open an envelope
 

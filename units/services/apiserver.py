@@ -6,7 +6,6 @@ from typing import Any
 from pki.request import CertificateRequest
 from units import paths
 from units.credentials import Certificate, SecretFile
-from units.envelope import SERVICE_ACCOUNT
 from units.facts import NodeFacts
 from units.files import Directory, File
 from units.manifest import Manifest
@@ -14,7 +13,7 @@ from units.names import is_address, node_name
 from units.pods import HostPath, Probe, StaticPod
 from units.render import yaml_text
 from units.resource import Resource
-from units.services.base import authority_file
+from units.services.base import trusted_file
 from units.services.etcd import member_of
 from units.systemd import reads
 
@@ -40,16 +39,19 @@ def apiserver(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
     yield Directory(paths.SECRETS, mode=0o700)
     yield Directory(f"{paths.SECRETS}/service-account", mode=0o700)
     yield from _certificates(manifest, facts)
+    # Several keys in one file; in the order of the manifest, because it restarts for the one that signs too.
     public = File(SERVICE_ACCOUNT_PUBLIC, "".join(manifest.trust.service_account_keys))
     yield public
-    yield SecretFile(SERVICE_ACCOUNT_SECRET, SERVICE_ACCOUNT, manifest.trust.service_account_keys[0])
+    yield SecretFile(
+        SERVICE_ACCOUNT_SECRET, manifest.trust.service_account_secret, manifest.trust.service_account_keys[0]
+    )
     audit = File(f"{CONFIG}/audit-policy.yaml", yaml_text(audit_policy()), mode=0o600)
     authentication = File(f"{CONFIG}/authentication.yaml", yaml_text(authentication_config(manifest)), mode=0o600)
     yield audit
     yield authentication
     # Read only at the start: etcd's CA, and kubernetes' as --kubelet-certificate-authority. authentication.yaml, the
     # serving pair, --client-ca-file and the front-proxy CA reload by themselves (etcd-pki.md 3.4).
-    authorities = (authority_file(manifest, "etcd-clients"), authority_file(manifest, "kubernetes"))
+    authorities = (trusted_file(manifest, "etcd-clients"), trusted_file(manifest, "kubernetes"))
     yield StaticPod(
         name="kube-apiserver",
         image=f"registry.k8s.io/kube-apiserver:v{manifest.kubernetes_version}",
@@ -100,7 +102,7 @@ def _certificates(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
         yield Certificate(
             path=paths.pem("apiserver", name),
             request=request,
-            bundle=manifest.trust.authority(request.authority).bundle,
+            bundle=manifest.trust.authority(request.authority).signing,
             jitter_key=facts.instance_id,
         )
 

@@ -48,7 +48,13 @@ def base(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
 
 
 def authority_file(manifest: Manifest, name: AuthorityName) -> File:
+    """As it lies on the node: the certificate that signs comes first."""
     return File(paths.authority_bundle(name), manifest.trust.authority(name).bundle)
+
+
+def trusted_file(manifest: Manifest, name: AuthorityName) -> File:
+    """What a restart depends on: whom the file trusts. It stays equal when another one of them begins to sign."""
+    return File(paths.authority_bundle(name), manifest.trust.authority(name).trusted)
 
 
 def _kernel() -> Iterator[Resource]:

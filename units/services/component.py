@@ -34,7 +34,7 @@ def component_identity(manifest: Manifest, facts: NodeFacts, name: str) -> Itera
         yield Certificate(
             path=paths.pem(name, file),
             request=CertificateRequest(profile=profile),
-            bundle=manifest.trust.authority("kubernetes").bundle,
+            bundle=manifest.trust.authority("kubernetes").signing,
             jitter_key=facts.instance_id,
         )
     yield component_kubeconfig(manifest, facts, name)

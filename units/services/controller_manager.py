@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 
-from pki.chain import load_authorities
 from units import paths
 from units.credentials import SecretFile
-from units.envelope import authority_secret
 from units.facts import NodeFacts
 from units.files import Directory, File
 from units.manifest import Manifest
 from units.pods import HostPath, Probe, StaticPod
 from units.resource import Resource
 from units.services.apiserver import CIPHERS, SERVICE_ACCOUNT_SECRET
+from units.services.base import trusted_file
 from units.services.component import component_directory, component_identity, component_kubeconfig
 from units.systemd import reads
 
@@ -26,12 +25,11 @@ AUTHORITY_CERTIFICATE = f"{DIRECTORY}/signing-ca.crt"
 def controller_manager(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
     yield from component_identity(manifest, facts, NAME)
     yield Directory(f"{paths.SECRETS}/kubernetes-ca", mode=0o700)
-    bundle = manifest.trust.authority("kubernetes").bundle
-    signing = load_authorities(bundle.encode())[0].pem.decode()
-    yield File(AUTHORITY_CERTIFICATE, signing)
-    yield SecretFile(AUTHORITY_SECRET, authority_secret("kubernetes"), signing)
+    authority = manifest.trust.authority("kubernetes")
+    yield File(AUTHORITY_CERTIFICATE, authority.signing)
+    yield SecretFile(AUTHORITY_SECRET, authority.secret, authority.signing)
     config = component_kubeconfig(manifest, facts, NAME)
-    root = File(paths.authority_bundle("kubernetes"), bundle)
+    root = trusted_file(manifest, "kubernetes")
     service_account = File("service-account", manifest.trust.service_account_keys[0])
     yield StaticPod(
         name=NAME,

@@ -14,7 +14,7 @@ from units.manifest import EtcdCluster, EtcdMember, Manifest
 from units.membership import EtcdBootstrap, EtcdEstablished
 from units.render import flags, template_text
 from units.resource import Resource
-from units.services.base import authority_file
+from units.services.base import trusted_file
 from units.storage import Mount, Volume
 from units.systemd import Unit, reads, unit_arguments
 
@@ -29,7 +29,7 @@ def etcd(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
     yield Certificate(
         path=paths.pem("etcd", "healthcheck-client"),
         request=CertificateRequest(profile="etcd-healthcheck-client"),
-        bundle=manifest.trust.authority("etcd-clients").bundle,
+        bundle=manifest.trust.authority("etcd-clients").signing,
         jitter_key=facts.instance_id,
     )
     for cluster in manifest.etcd:
@@ -75,7 +75,7 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
             request=CertificateRequest(
                 profile=profile, name=member.name, dns_names=(dns_name,), ip_addresses=(facts.private_ip,)
             ),
-            bundle=manifest.trust.authority(authority).bundle,  # type: ignore[arg-type]  # a literal of the tuple above
+            bundle=manifest.trust.authority(authority).signing,  # type: ignore[arg-type]  # a literal of the tuple above
             jitter_key=facts.instance_id,
             owner="etcd",
             group="etcd",
@@ -93,7 +93,7 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
             arguments=unit_arguments(flags(arguments(manifest, facts, cluster, member, token))),
         ),
         # Certificates are read at every handshake, the authorities only at the start (etcd-pki.md 3.4).
-        reads=reads(authority_file(manifest, "etcd-clients"), authority_file(manifest, "etcd-peers")),
+        reads=reads(trusted_file(manifest, "etcd-clients"), trusted_file(manifest, "etcd-peers")),
     )
     yield EtcdEstablished(claim, mount, environment, f"http://127.0.0.1:{cluster.metrics_port}/readyz")
 

@@ -40,7 +40,7 @@ def issuer(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
             dns_names=names,
             ip_addresses=addresses,
         ),
-        bundle=manifest.trust.authority("kubernetes").bundle,
+        bundle=manifest.trust.authority("kubernetes").signing,
         jitter_key=facts.instance_id,
     )
     config = File(CONFIG, issuer_config(manifest, facts, name=name).model_dump_json(indent=1) + "\n", mode=0o600)

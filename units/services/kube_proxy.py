@@ -12,6 +12,7 @@ from units.names import node_name
 from units.pods import HostPath, Probe, StaticPod
 from units.render import yaml_text
 from units.resource import Resource
+from units.services.base import trusted_file
 from units.services.kubelet import server_url
 from units.systemd import reads
 
@@ -31,7 +32,7 @@ def kube_proxy(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
         yield Certificate(
             path=paths.pem(NAME, "client"),
             request=CertificateRequest(profile=NAME),
-            bundle=manifest.trust.authority("kubernetes").bundle,
+            bundle=manifest.trust.authority("kubernetes").signing,
             jitter_key=facts.instance_id,
         )
     credentials = kubeconfig(
@@ -42,7 +43,7 @@ def kube_proxy(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
         user="system:kube-proxy",
     )
     config = File(CONFIG, yaml_text(configuration(manifest)))
-    authority = File(paths.authority_bundle("kubernetes"), manifest.trust.authority("kubernetes").bundle)
+    authority = trusted_file(manifest, "kubernetes")
     yield credentials
     yield config
     yield StaticPod(

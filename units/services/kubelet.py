@@ -13,6 +13,7 @@ from units.names import node_name, url_host
 from units.render import flags, template_text, yaml_text
 from units.resource import Resource
 from units.services.apiserver import CIPHERS
+from units.services.base import trusted_file
 from units.systemd import Unit, reads, unit_arguments
 
 CONFIG = f"{paths.KUBELET}/config.yaml"
@@ -34,7 +35,6 @@ _OWN_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
 
 
 def kubelet(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
-    bundle = manifest.trust.authority("kubernetes").bundle
     name = node_name(manifest, facts)
     if manifest.group.role == "control-plane":
         yield from _certificates(manifest, facts)
@@ -50,7 +50,7 @@ def kubelet(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
     yield config
     restarting = [config, credentials]
     if manifest.minor < CLIENT_CA_RELOADS_SINCE:
-        restarting.append(File(paths.authority_bundle("kubernetes"), bundle))
+        restarting.append(trusted_file(manifest, "kubernetes"))
     binary = "".join(asset.sha256 for asset in manifest.assets if asset.path == BINARY)
     yield Unit(
         "kubelet.service",
@@ -71,7 +71,7 @@ def _certificates(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
         yield Certificate(
             path=paths.pem("kubelet", file),
             request=request,
-            bundle=manifest.trust.authority("kubernetes").bundle,
+            bundle=manifest.trust.authority("kubernetes").signing,
             jitter_key=facts.instance_id,
         )
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from units import paths
 from units.facts import NodeFacts
-from units.files import File
 from units.manifest import Manifest
 from units.pods import HostPath, Probe, StaticPod
 from units.resource import Resource
 from units.services.apiserver import CIPHERS
+from units.services.base import trusted_file
 from units.services.component import component_directory, component_identity, component_kubeconfig
 from units.systemd import reads
 
@@ -20,7 +20,7 @@ KUBECONFIG = f"{DIRECTORY}/kubeconfig"
 def scheduler(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
     yield from component_identity(manifest, facts, NAME)
     config = component_kubeconfig(manifest, facts, NAME)
-    authority = File(paths.authority_bundle("kubernetes"), manifest.trust.authority("kubernetes").bundle)
+    authority = trusted_file(manifest, "kubernetes")
     yield StaticPod(
         name=NAME,
         image=f"registry.k8s.io/{NAME}:v{manifest.kubernetes_version}",
