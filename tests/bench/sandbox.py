@@ -19,6 +19,7 @@ from agent import settings as enrolment
 from agent.aws.imds import Imds
 from agent.certificates import list_certificates
 from agent.durable import keep_durably
+from agent.issuer_client import IssuerClient
 from agent.linux.assets import LocalAssets
 from agent.linux.files import LinuxFiles
 from agent.linux.machine import MachineFacts, gather_machine
@@ -176,6 +177,7 @@ class SandboxNode(RealNode):
         return Host(
             files=files,
             secrets=self._secrets(manifest),
+            issuer=IssuerClient(manifest, self._imds),
             assets=LocalAssets(download, root=self.places.root),
             records=S3Records(s3, settings.prefix),
             clock=self._clock,

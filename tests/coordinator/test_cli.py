@@ -317,7 +317,7 @@ def test_interrupting_a_command_ends_it_with_130_and_no_traceback(founded: Works
         process.send_signal(signal.SIGINT)
     # The end of the fifo: a signal that came between Python's look at signals and its read() would wait with the read.
     _, text = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, text
     assert "Traceback" not in text
 
 
