@@ -1,9 +1,10 @@
-"""Warnings about the repository that a person should hear before nodes suffer from them."""
+"""Warnings about the repository and the fleet that a person should hear before nodes suffer from them."""
 
 from datetime import datetime
 from typing import Final
 
 from coordinator.state import State
+from coordinator.status import Fleet
 
 # Renewing the root needs people with offline keys; the others need one command (trust.md 1.6).
 _WARN_DAYS: Final = {"root": 90, "targets": 60, "snapshot": 30, "timestamp": 7}
@@ -25,3 +26,22 @@ def expiry_warnings(state: State, now: datetime) -> tuple[str, ...]:
         elif days <= min(_WARN_DAYS[role], lifetime // 3):
             warnings.append(f"{role} metadata expires in {days} days; {_REMEDIES[role]}")
     return tuple(warnings)
+
+
+def certificate_warnings(fleet: Fleet, now: datetime) -> tuple[str, ...]:
+    """How many nodes are in trouble: of a fleet of hundreds nobody reads every row."""
+    expired = low = 0
+    for node in fleet.nodes:
+        notices = node.expiring(now)
+        expired += any(notice.left.expired for notice in notices)
+        low += bool(notices) and not any(notice.left.expired for notice in notices)
+    warnings = []
+    if expired:
+        warnings.append(f"{_nodes(expired)} with an expired certificate: `agent sync` there says why it is not renewed")
+    if low:
+        warnings.append(f"{_nodes(low)} with certificates or authorities that end soon: look at the rows marked !")
+    return tuple(warnings)
+
+
+def _nodes(number: int) -> str:
+    return "1 node" if number == 1 else f"{number} nodes"

@@ -9,6 +9,7 @@ from typing import Final
 from coordinator.layout import STATUS
 from coordinator.store import Listed, Store
 from units.errors import Invalid
+from units.expiry import Expiring, expiring, life_left
 from units.status import MAX_BYTES, NodeStatus, decode_status
 
 MOST_NODES: Final = 5000
@@ -23,6 +24,15 @@ class SeenNode:
     modified: datetime
     status: NodeStatus | None
     problem: str = ""  # why there is no status
+
+    def expiring(self, now: datetime) -> tuple[Expiring, ...]:
+        """What ends soon as of now, however old the node's word is: a silent node's certificates go on ageing."""
+        return expiring(self.status.certificates, now) if self.status else ()
+
+    def days_left(self, now: datetime) -> int | None:
+        """Until its first certificate expires."""
+        certificates = self.status.certificates if self.status else ()
+        return min((life_left(certificate, now).days for certificate in certificates), default=None)
 
 
 @dataclass(frozen=True, slots=True)
