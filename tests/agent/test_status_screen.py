@@ -1,6 +1,6 @@
 """The screen that a person reads at 3 am: what is wrong comes with what to do."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -76,3 +76,43 @@ def test_certificates_show_the_days_left(capsys: pytest.CaptureFixture[str]) -> 
     out = shown(capsys, stage="ready", certificates=[certificate])
     assert "apiserver/server.pem" in out
     assert "364 d" in out
+
+
+def certificate(days_left: int, *, authority: bool = False) -> dict[str, Any]:
+    """Of a hundred days; an authority of ten years."""
+    end = NOW + timedelta(days=days_left)
+    return {
+        "path": "/etc/kubernetes/pki/ca/kubernetes.crt" if authority else "/etc/kubernetes/pki/kubelet/client.pem",
+        "subject": "kubernetes-ca" if authority else "system:node:a",
+        "issuer": "kubernetes-ca",
+        "not_before": (end - timedelta(days=3650 if authority else 100)).isoformat(),
+        "not_after": end.isoformat(),
+        "days_left": 99,
+        "life_left": 0.99,
+        "renews": "",
+        "authority": authority,
+    }
+
+
+@pytest.mark.parametrize(
+    ("days_left", "colour", "said"),
+    [(30, "32", ""), (24, "33", "client.pem expires in 24 d"), (-2, "31", "client.pem has expired 2 d ago")],
+)
+def test_a_leaf_that_ends_soon_is_yellow_and_an_expired_one_red_with_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, days_left: int, colour: str, said: str
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    out = shown(capsys, stage="ready", certificates=[certificate(days_left)])
+    assert f"\x1b[{colour}m{days_left} d" in out
+    assert said in out
+    assert (f"\x1b[1;{colour}mkubelet/client.pem" in out) is bool(said)
+    assert ("-> agent sync" in out) is bool(said)
+
+
+def test_an_authority_in_its_last_year_says_that_it_must_be_rotated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "kubernetes-ca" not in shown(capsys, stage="ready", certificates=[certificate(1000, authority=True)])
+    out = shown(capsys, stage="ready", certificates=[certificate(300, authority=True)])
+    assert "ca/kubernetes.crt (kubernetes-ca) expires in 300 d" in out
+    assert "-> coordinator trust rotate ca" in out
