@@ -4,8 +4,10 @@ import base64
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import get_args
 
+from coordinator.documents import RotatedName
 from coordinator.key_directory import KeyDirectory
 from coordinator.secrets_key import SecretsKey, seal_fresh
 from coordinator.store import Conflict, Store
@@ -17,6 +19,7 @@ from units.envelope import (
     authority_secret,
     decode_envelope,
     encode_envelope,
+    later_secret,
     object_key,
     public_sha256,
 )
@@ -32,6 +35,18 @@ class Sealed:
 
     public: str
     envelope: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """A key that was made to take over. `secret` is the name of its envelope."""
+
+    secret: str
+    sealed: Sealed
+
+    @property
+    def public(self) -> str:
+        return self.sealed.public
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +78,31 @@ class SecretMaker:
         _put(store, SERVICE_ACCOUNT, sealed)
         return ClusterSecrets(tuple(authorities), sealed.public)
 
-    def _seal_authority(self, name: AuthorityName) -> Sealed:
+    def successor(self, name: RotatedName, *, of: str) -> Successor:
+        """The key that takes over from the one with this SPKI hash; the very same one whenever it is asked for again.
+
+        It is kept under the name of its predecessor: so no crash, and no second look, makes two.
+        """
+        first = SERVICE_ACCOUNT if name == "service-account" else authority_secret(name)
+        file = f"{first}-after-{of[:16]}"
+        sealed = self._kept(file)
+        if sealed is None:
+            make = self._seal_service_account if name == "service-account" else partial(self._seal_authority, name)
+            sealed = self._keep(file, make(later=True))
+        return Successor(decode_envelope(sealed.envelope).context.name, sealed)
+
+    def _seal_authority(self, name: AuthorityName, *, later: bool = False) -> Sealed:
         authority = SigningAuthority.create(name, self._now)
         private = dump_private_key(authority.key).pem
-        return Sealed(authority.certificate.pem.decode(), self._sealed(authority_secret(name), private))
+        secret = authority_secret(name)
+        if later:
+            secret = later_secret(secret, authority.certificate.spki_sha256)
+        return Sealed(authority.certificate.pem.decode(), self._sealed(secret, private))
 
-    def _seal_service_account(self) -> Sealed:
+    def _seal_service_account(self, *, later: bool = False) -> Sealed:
         private = make_service_account_key()
-        return Sealed(public_key_pem(private).decode(), self._sealed(SERVICE_ACCOUNT, private.pem))
+        secret = later_secret(SERVICE_ACCOUNT, public_sha256(private.pem)) if later else SERVICE_ACCOUNT
+        return Sealed(public_key_pem(private).decode(), self._sealed(secret, private.pem))
 
     def _sealed(self, secret: str, private: bytes) -> bytes:
         context = Context(cluster=self._cluster, uid=self._uid, name=secret)
@@ -98,13 +130,18 @@ class SecretMaker:
             raise Refused(
                 "secrets-key-changed",
                 f"{secret}: was sealed under {found}, but now {self._key.uri} is asked for",
-                remedy="run `coordinator init` with the same secrets key as the first time",
+                remedy="use the cluster's own secrets key; it is chosen once, at `coordinator init`",
             )
         return sealed
 
 
 def _file(secret: str) -> str:
     return f"sealed-{secret}.json"
+
+
+def store_successor(store: Store, successor: Successor) -> None:
+    """Before anything names it; again after a crash, with the same bytes."""
+    _put(store, successor.secret, successor.sealed)
 
 
 def _put(store: Store, secret: str, sealed: Sealed) -> None:
@@ -117,5 +154,5 @@ def _put(store: Store, secret: str, sealed: Sealed) -> None:
             raise Refused(
                 "secret-of-another",
                 f"{store.url}/{key}: holds a secret that this key directory did not make",
-                remedy="another `coordinator init` ran for this cluster: use its key directory, or another name",
+                remedy="somebody else made keys for this cluster: use the key directory that did",
             ) from error

@@ -91,14 +91,7 @@ def _etcd(spec: ClusterSpec, cluster: EtcdClusterSpec) -> m.EtcdCluster:
 
 
 def _trust(spec: ClusterSpec, group: InstanceGroup, public: PublicTrust) -> m.Trust:
-    """A worker trusts one authority and needs no key: it gets no more than that."""
-    everything = group.is_control_plane
-    return m.Trust(
-        authorities=tuple(a for a in public.authorities if everything or a.name == "kubernetes"),
-        service_account_keys=public.service_account_keys if everything else (),
-        service_account_issuer=f"https://{spec.api_host}:{spec.api.port}",
-        secrets_key=public.secrets_key,
-    )
+    return public.for_role(group.role, issuer=f"https://{spec.api_host}:{spec.api.port}")
 
 
 def _identity(spec: ClusterSpec, group: InstanceGroup) -> m.Identity:

@@ -3,15 +3,30 @@
 import json
 from typing import Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from coordinator.inputs import AssetCatalogue, PublicTrust
+from units.envelope import SERVICE_ACCOUNT
 from units.errors import Fatal
-from units.manifest import Asset, Authority, Image, Name, Part, problems_of
+from units.manifest import Asset, Authority, AuthorityName, Image, Name, Part, Sha256, problems_of
+
+Phase = Literal["add", "sign", "retire"]
+RotatedName = AuthorityName | Literal["service-account"]
+
+
+class Rotation(Part):
+    """How far the replacement of one key has come. The record of a finished one stays until the next begins."""
+
+    name: RotatedName
+    phase: Phase  # the last one that was published
+    serial: int = Field(ge=0)  # of the releases that carry it
+    published: str  # RFC 3339, UTC
+    old: Sha256  # of the SubjectPublicKeyInfo of the key that goes
+    new: Sha256
 
 
 class ClusterDocument(Part):
-    """What `init` made, once: the name, the identity and the public halves of every secret."""
+    """The name, the identity and the public halves of every secret, and how far their replacement has come."""
 
     format: Literal[1] = 1
     name: Name
@@ -19,10 +34,17 @@ class ClusterDocument(Part):
     created: str  # RFC 3339, UTC; for people
     authorities: tuple[Authority, ...]
     service_account_keys: tuple[str, ...]
+    service_account_secret: Name = SERVICE_ACCOUNT
     secrets_key: str
+    rotations: tuple[Rotation, ...] = ()
 
     def public_trust(self) -> PublicTrust:
-        return PublicTrust(self.uid, self.authorities, self.service_account_keys, self.secrets_key)
+        return PublicTrust(
+            self.uid, self.authorities, self.service_account_keys, self.secrets_key, self.service_account_secret
+        )
+
+    def rotation(self, name: RotatedName) -> Rotation | None:
+        return next((rotation for rotation in self.rotations if rotation.name == name), None)
 
 
 class AssetsDocument(Part):
