@@ -1,27 +1,32 @@
 """The story of a boot, top to bottom: who am I, what may I trust, what should I be, make it so, say how it went."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from agent.aws.imds import Instance
 from agent.gather import facts_of
 from agent.linux.machine import MachineFacts
-from agent.reporter import Reporter
+from agent.reporter import Reporter, format_time
 from agent.settings import Settings
 from agent.trust import VerifiedRelease
 from pki.errors import PkiError
-from units.converge import converge
+from units.converge import Observer, converge
 from units.errors import BootwrightError
 from units.facts import NodeFacts
 from units.host import Host
 from units.manifest import Manifest, Release, decode_release
 from units.names import node_name
 from units.plan import plan
+from units.renewing import Postponed, converge_patiently
 from units.report import Report
 from units.resource import Resource
 from units.status import CertificateState
 
 CLOCK_SECONDS = 30.0  # chrony reaches 169.254.169.123 within a few
+RENEWAL_FAILED = "renewal-failed"
+_FIRST_PAUSE = timedelta(minutes=1)  # the timer's own
+_LONGEST_PAUSE = timedelta(minutes=15)  # certificates of three days are tried for eighty times before the alarm
 
 
 class Node(Protocol):
@@ -68,7 +73,7 @@ def boot(node: Node) -> int:
     try:
         target = find_target(node)
         with reporter.phase("converging"):
-            report = apply_target(node, target, dry_run=False)
+            report, postponed = _converge(node, target)
         reporter.converged(report)
         if report.failure:
             failure = report.failure
@@ -77,11 +82,13 @@ def boot(node: Node) -> int:
             return failure.exit_code
         node.remember(target.release)
         reporter.whole_run_done()
-        reporter.update(certificates=node.certificates(target.facts.instance_id))
+        exit_code = _tell_postponed(reporter, postponed)
+        certificates = node.certificates(target.facts.instance_id)
+        reporter.update(certificates=with_next_try(certificates, reporter) if postponed else certificates)
     except (BootwrightError, PkiError) as error:
         return reporter.failed(error)
-    reporter.finish(0)
-    return 0
+    reporter.finish(exit_code)
+    return exit_code
 
 
 def find_target(node: Node) -> Target:
@@ -110,14 +117,48 @@ def find_target(node: Node) -> Target:
     return Target(release, facts)
 
 
-def apply_target(node: Node, target: Target, *, dry_run: bool) -> Report:
-    reporter = node.reporter
-
-    def observe(resource: Resource, number: int, total: int) -> None:
-        reporter.progress(f"{number}/{total} {resource.key}")
-
+def compare_target(node: Node, target: Target) -> Report:
+    """What converging would do, without doing it."""
     host = node.host(target.manifest)
-    return converge(plan(target.manifest, target.facts), host, dry_run=dry_run, observe=observe)
+    return converge(plan(target.manifest, target.facts), host, dry_run=True, observe=_progress_of(node))
+
+
+def _converge(node: Node, target: Target) -> tuple[Report, tuple[Postponed, ...]]:
+    host = node.host(target.manifest)
+    return converge_patiently(plan(target.manifest, target.facts), host, observe=_progress_of(node))
+
+
+def _progress_of(node: Node) -> Observer:
+    def observe(resource: Resource, number: int, total: int) -> None:
+        node.reporter.progress(f"{number}/{total} {resource.key}")
+
+    return observe
+
+
+def _tell_postponed(reporter: Reporter, postponed: tuple[Postponed, ...]) -> int:
+    """The exit code: 0 while the certificates that could not be renewed are good for long enough."""
+    if not postponed:
+        return 0
+    worst = min(postponed, key=lambda one: one.life_left)
+    failure = worst.failure
+    reporter.condition(
+        RENEWAL_FAILED,
+        f"{failure.code}: {failure.message}; what it has is good for another {worst.life_left:.0%} of its life",
+        remedy=failure.remedy,
+        severity="error" if worst.alarming else "warning",
+    )
+    return failure.exit_code if worst.alarming else 0
+
+
+def with_next_try(certificates: tuple[CertificateState, ...], reporter: Reporter) -> tuple[CertificateState, ...]:
+    """What is due renews at the next try: as long again as it has failed already, but within the quarter of an hour."""
+    now = reporter.clock.now()
+    pause = min(max(now - reporter.since(RENEWAL_FAILED), _FIRST_PAUSE), _LONGEST_PAUSE)
+    at = format_time(now + pause)
+    return tuple(
+        one.model_copy(update={"renews": at}) if one.renews and datetime.fromisoformat(one.renews) <= now else one
+        for one in certificates
+    )
 
 
 def _with_right_clock(node: Node) -> MachineFacts:

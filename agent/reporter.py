@@ -44,7 +44,7 @@ class Reporter:
 
     def update(self, *, force: bool = False, **fields: Any) -> None:
         """Change fields of the status and let everybody see; `force` uploads even if the last upload was just now."""
-        now = _timestamp(self.clock.now())
+        now = format_time(self.clock.now())
         self.status = self.status.model_copy(update={**fields, "updated": now})
         self.write_local(self.status)
         self._upload(force=force)
@@ -68,13 +68,18 @@ class Reporter:
     def condition(self, code: str, message: str, *, remedy: str = "", severity: str = "error") -> None:
         """Add or refresh a condition; the first time it was seen stays."""
         known = {condition.code: condition for condition in self.status.conditions}
-        since = self._since.get(code) or _timestamp(self.clock.now())
+        since = self._since.get(code) or format_time(self.clock.now())
         self._since[code] = since
         self._seen.add(code)
         known[code] = Condition.model_validate(
             {"code": code, "message": message, "remedy": remedy, "since": since, "severity": severity}
         )
         self.status = self.status.model_copy(update={"conditions": tuple(known.values())})
+
+    def since(self, code: str) -> datetime:
+        """When a condition was first seen; now, if it was not."""
+        text = self._since.get(code)
+        return datetime.fromisoformat(text) if text else self.clock.now()
 
     def whole_run_begins(self) -> None:
         """Until it is done, this node may be half of one release and half of another, however ready it looks: whoever
@@ -84,7 +89,7 @@ class Reporter:
 
     def whole_run_done(self) -> None:
         """The plan was checked to its end. A warning later must not look like one: the hourly run counts from here."""
-        self.status = self.status.model_copy(update={"converged": _timestamp(self.clock.now())})
+        self.status = self.status.model_copy(update={"converged": format_time(self.clock.now())})
 
     def converged(self, report: Report) -> None:
         """Take over a report; the outcome of each resource goes to the journal with structured fields."""
@@ -145,5 +150,5 @@ def _summary(outcome: Outcome) -> str:
     return outcome.change.summary if outcome.change else ""
 
 
-def _timestamp(at: datetime) -> str:
+def format_time(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -33,7 +33,12 @@ def due(last: LastRun, now: datetime) -> str:
     if now - datetime.fromisoformat(last.converged) > FULL_RUN_EVERY:
         return "the last whole run was an hour ago"
     return next(
-        (f"{path} is due for renewal" for path, renews in last.renewals if datetime.fromisoformat(renews) <= now), ""
+        (
+            f"{path} is due for renewal"
+            for path, renews in last.renewals
+            if renews and datetime.fromisoformat(renews) <= now
+        ),
+        "",
     )
 
 

@@ -7,8 +7,10 @@ from pki.errors import PkiError
 from pki.keys import PrivateKeyPem, make_key
 from pki.renewal import problems
 from pki.request import CertificateRequest, build_csr
+from units.errors import Retryable
 from units.host import Host
 from units.resource import Change, Description
+from units.usable import usable_leaf
 
 NODE_KEY = "kubelet-client"  # the profile whose key is the machine's identity: the first one wins (trust.md N17)
 
@@ -54,6 +56,8 @@ class NodeCertificates:
             due = [node, *(leaf for leaf in due if leaf != node)]
         csrs = {leaf.request.profile: build_csr(leaf.request, keys[leaf.request.profile]) for leaf in due}
         issued = host.issuer.issue(csrs, credential)
+        if missing := sorted(csrs.keys() - issued.keys()):
+            raise Retryable("issuer-answer-incomplete", f"the issuer's answer lacks {', '.join(missing)}")
         # The node's own last: as long as it is the old one, an interrupted run goes on from where it was.
         for leaf in sorted(due, key=lambda leaf: leaf == node):
             profile = leaf.request.profile
@@ -83,17 +87,10 @@ class NodeCertificates:
     def _credential(self, host: Host) -> bytes | None:
         """The machine's certificate, if the issuer still accepts it: then the connection is the proof."""
         node = self.leaves[0]
+        if usable_leaf(host, node.path, node.request, self.accepted) is None:
+            return None
         state = host.files.read(node.path)
-        if state is None or state.content is None:
-            return None
-        now = host.clock.now()
-        # At the moment of its issue nothing is due: what is left are the reasons that no time can heal.
-        try:
-            leaf = load_credential(state.content).leaf
-            wrong = problems(state.content, node.request, self.accepted.encode(), leaf.not_before, self.jitter_key)
-        except PkiError:
-            return None
-        return None if wrong or not leaf.not_before <= now < leaf.not_after else state.content
+        return state.content if state else None
 
     def _key(self, host: Host) -> PrivateKeyPem | None:
         state = host.files.read(self.leaves[0].path)

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from agent.boot import apply_target, find_target
+from agent.boot import compare_target, find_target
 from agent.node import RealNode
 from agent.run_state import running_alone
 from units.report import Report
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     with running_alone("diff"):
         node = RealNode(quiet=True)
-        report = apply_target(node, find_target(node), dry_run=True)
+        report = compare_target(node, find_target(node))
     sys.stdout.write(text(report))
     return CHANGES_PENDING if report.changed and arguments.detailed_exitcode else 0
 
