@@ -6,7 +6,19 @@ import sys
 
 import typer
 
-from coordinator.commands import assets, history, init, kubeconfig, local_key, publish, refresh, spec, status, userdata
+from coordinator.commands import (
+    assets,
+    history,
+    iam,
+    init,
+    kubeconfig,
+    local_key,
+    publish,
+    refresh,
+    spec,
+    status,
+    userdata,
+)
 from coordinator.console import show_error
 from pki.errors import PkiError
 from units.errors import BootwrightError, Fatal, Invalid
@@ -44,7 +56,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-for module in (init, publish, history, userdata, kubeconfig, refresh, status, spec, local_key):
+for module in (init, publish, history, userdata, kubeconfig, refresh, status, iam, spec, local_key):
     module.register(app)
 app.add_typer(assets.app, name="assets")
 
