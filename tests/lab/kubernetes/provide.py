@@ -13,6 +13,7 @@ from tests.lab.kubernetes.archives import ImageSource, write_archive
 
 HERE = Path(__file__).parent
 COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+KUBE_PROXY = "kube-proxy"
 PAUSE = "registry.k8s.io/pause:3.10.2"
 DOUBLE_VERSION = "1.36.2"
 BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static: pause and doubles must run without libraries
@@ -28,6 +29,7 @@ class Provided:
     binaries: tuple[tuple[str, Path, str], ...]  # asset name, file, path on the node
     images: tuple[tuple[str, Path], ...]  # reference, archive
     kubectl: Path | None  # on this machine
+    kube_proxy: bool  # whether nodes can run one
 
 
 def provide(folder: Path) -> Provided:
@@ -61,6 +63,7 @@ def _real(binaries: Path, folder: Path) -> Provided:
         binaries=tuple(assets),
         images=(*images, _pause(folder)),
         kubectl=kubectl if kubectl.is_file() else None,
+        kube_proxy=False,  # the lab's kernel has neither nftables nor iptables
     )
 
 
@@ -77,15 +80,16 @@ def _doubles(folder: Path) -> Provided:
             folder,
             stamp="double",
         )
-        for name in COMPONENTS
+        for name in (*COMPONENTS, KUBE_PROXY)
     ]
-    kubelet = _pack_kubelet_double(folder / "kubelet-double")
+    kubelet = _pack_doubles(folder / "kubelet-double")
     return Provided(
         real=False,
         version=DOUBLE_VERSION,
         binaries=(("kubelet", kubelet, "/usr/local/bin/kubelet"),),
         images=(*images, _pause(folder)),
         kubectl=None,
+        kube_proxy=True,  # runs nothing, but its static pod is judged
     )
 
 
@@ -103,11 +107,12 @@ def _archive(source: ImageSource, folder: Path, *, stamp: str) -> tuple[str, Pat
     return source.reference, path
 
 
-def _pack_kubelet_double(path: Path) -> Path:
+def _pack_doubles(path: Path) -> Path:
     """A zip archive that Python runs, with fixed times: the same content is the same sha256."""
     minor = int(DOUBLE_VERSION.split(".")[1])
     content = {
-        "__main__.py": (HERE / "kubelet_double.py").read_bytes(),
+        "__main__.py": b"import sys\n\nfrom doubles.main import main\n\nsys.exit(main())\n",
+        **{f"doubles/{source.name}": source.read_bytes() for source in sorted((HERE / "doubles").glob("*.py"))},
         "pod-schema.json": json.dumps(_pod_schema(), sort_keys=True).encode(),
         "kubelet-fields.json": json.dumps(sorted(kubelet_fields(minor))).encode(),
     }

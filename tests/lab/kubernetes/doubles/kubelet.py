@@ -1,11 +1,11 @@
-"""A DOUBLE of kubelet, for machines without Kubernetes binaries. It runs no pod.
+"""A DOUBLE of kubelet. It runs no pod: only for kube-apiserver it starts another double, as a systemd service.
 
-It reads what the real kubelet would read, refuses what the real one would refuse, and says on every line that it is a
-double. What it vouches for is in /run/bootwright/kubelet-double.json; `make demo` prints it. It runs in the node's
-virtual environment: PyYAML and cryptography are there.
+It reads what the real kubelet would read, refuses what the real one would refuse, registers its node, and says on every
+line that it is a double. What it vouches for is in /run/bootwright/kubelet-double.json; `make demo` prints it.
 """
 
 import argparse
+import contextlib
 import http.server
 import json
 import re
@@ -13,13 +13,23 @@ import ssl
 import sys
 import threading
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
+from .node import Node, NodeSettings
+from .packing import packed
+from .pod_schema import mismatches
+from .static_apiserver import keep_running
+from .tls import Reloading
+from .x509 import alternative_names, verified_subject
+
+APISERVER = "apiserver-double"
 SAYS = "KUBELET DOUBLE (not kubelet, runs no pods)"
 VOUCHER = Path("/run/bootwright/kubelet-double.json")
 PAUSE = 5.0  # seconds between two looks at the static pods; the real one has inotify
+PORT = 10250
+APISERVER_POD = "kube-apiserver.yaml"
+RUNS = "would run"
 
 
 def say(text: str) -> None:
@@ -27,26 +37,33 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def main() -> int:
-    arguments = parse(sys.argv[1:])
+def main(given: list[str]) -> int:
+    arguments = parse(given)
     import yaml
 
     try:
         config = read_config(yaml.safe_load(Path(arguments.config).read_text()))
-        client = read_kubeconfig(yaml.safe_load(Path(arguments.kubeconfig).read_text()), arguments.hostname_override)
+        kubeconfig = yaml.safe_load(Path(arguments.kubeconfig).read_text())
+        client = read_kubeconfig(kubeconfig, arguments.hostname_override)
         server = read_serving_pair(config, arguments.hostname_override, arguments.node_ip)
+        serve(config)
     except (OSError, KeyError, ValueError, ssl.SSLError) as error:
         say(f"refuses to start: {type(error).__name__}: {error}")
         return 1
     serve_health(config)
+    labels = dict(label.split("=", 1) for label in (arguments.node_labels or "").split(",") if label)
+    settings = NodeSettings(arguments.hostname_override, arguments.node_ip, labels, config)
+    threading.Thread(target=Node(kubeconfig, settings, SAYS, say).run, daemon=True).start()
     seen: dict[str, str] = {}
     while True:
-        pods = read_static_pods(Path(config["staticPodPath"]))
-        if pods != seen:
-            for name, verdict in pods.items():
-                if seen.get(name) != verdict:
-                    say(f"static pod {name}: {verdict}")
-            seen = pods
+        folder = Path(config["staticPodPath"])
+        pods = read_static_pods(folder)
+        for name, verdict in pods.items():
+            if seen.get(name) != verdict:
+                say(f"static pod {name}: {verdict}")
+        seen = pods
+        runs = pods.get(APISERVER_POD) == RUNS
+        keep_running(folder / APISERVER_POD if runs else None, APISERVER, say)
         write_voucher({"double": SAYS, "client": client, "server": server, "staticPods": pods})
         time.sleep(PAUSE)
 
@@ -83,12 +100,6 @@ def read_config(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def packed(name: str) -> Any:
-    """The lab packs this file and its data into one zip archive, which Python runs."""
-    with zipfile.ZipFile(sys.argv[0]) as archive:
-        return json.loads(archive.read(name))
-
-
 def read_kubeconfig(kubeconfig: dict[str, Any], name: str) -> str:
     cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
     context = ssl.create_default_context(cafile=cluster["certificate-authority"])
@@ -112,37 +123,6 @@ def read_serving_pair(config: dict[str, Any], name: str, address: str) -> str:
     return subject
 
 
-def verified_subject(path: str, authority: str) -> str:
-    from cryptography import x509
-    from cryptography.x509.oid import NameOID
-
-    leaf = x509.load_pem_x509_certificate(Path(path).read_bytes())
-    signers = x509.load_pem_x509_certificates(Path(authority).read_bytes())
-    if not any(is_signed_by(leaf, signer) for signer in signers):
-        raise ValueError(f"{path} is not signed by {authority}")
-    names = [*leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    names += leaf.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    return " ".join(str(attribute.value) for attribute in names)
-
-
-def is_signed_by(leaf: Any, signer: Any) -> bool:
-    from cryptography.exceptions import InvalidSignature
-
-    try:
-        leaf.verify_directly_issued_by(signer)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
-
-
-def alternative_names(path: str) -> list[str]:
-    from cryptography import x509
-
-    leaf = x509.load_pem_x509_certificate(Path(path).read_bytes())
-    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return [str(name.value) for name in names]
-
-
 def read_static_pods(folder: Path) -> dict[str, str]:
     """The real one reads every file without a leading dot, whatever its extension (config/file.go)."""
     return {path.name: judged(path) for path in sorted(folder.iterdir()) if re.match(r"[^.]", path.name)}
@@ -156,7 +136,7 @@ def judged(path: Path) -> str:
         problems = [*mismatches(pod, packed("pod-schema.json"), "pod"), *host_problems(pod["spec"])]
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
         return f"unreadable: {type(error).__name__}: {error}"
-    return "; ".join(problems) if problems else "would run"
+    return "; ".join(problems) if problems else RUNS
 
 
 def host_problems(spec: dict[str, Any]) -> list[str]:
@@ -177,31 +157,35 @@ def host_problems(spec: dict[str, Any]) -> list[str]:
     return problems
 
 
-def mismatches(value: Any, schema: dict[str, Any], path: str) -> Any:
-    """The part of JSON Schema that the Kubernetes schemas use, references resolved by the lab."""
-    for option in ("oneOf", "anyOf"):
-        if option in schema:
-            if all(list(mismatches(value, choice, path)) for choice in schema[option]):
-                yield f"{path}: fits none of the allowed forms"
-            return
-    kinds = schema.get("type", [])
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    types = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
-    if kinds and not any(value is None if kind == "null" else isinstance(value, types[kind]) for kind in kinds):
-        yield f"{path}: {type(value).__name__} is not {' or '.join(kinds)}"
-        return
-    if isinstance(value, dict):
-        properties = schema.get("properties", {})
-        yield from (f"{path}: lacks {name}" for name in schema.get("required", []) if name not in value)
-        for name, item in value.items():
-            below = properties.get(name, schema.get("additionalProperties", {}))
-            if below is False:
-                yield f"{path}: unknown field {name}"
-            elif isinstance(below, dict):
-                yield from mismatches(item, below, f"{path}.{name}")
-    if isinstance(value, list) and isinstance(schema.get("items"), dict):
-        for number, item in enumerate(value):
-            yield from mismatches(item, schema["items"], f"{path}[{number}]")
+def serve(config: dict[str, Any]) -> None:
+    """Kubelet's own API: it asks for a client certificate and then lets nobody in, but its certificate can be seen."""
+
+    def make() -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(config["tlsCertFile"], config["tlsPrivateKeyFile"])
+        context.load_verify_locations(config["authentication"]["x509"]["clientCAFile"])
+        context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+    context = Reloading("serving certificate", (config["tlsCertFile"],), make, say)
+
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+
+        def finish_request(self, request: Any, client_address: Any) -> None:
+            request.settimeout(10)
+            with contextlib.suppress(OSError), context().wrap_socket(request, server_side=True) as connection:
+                super().finish_request(connection, client_address)
+
+    class Unauthorized(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(401)
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    server = Server(("0.0.0.0", PORT), Unauthorized)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 def serve_health(config: dict[str, Any]) -> None:
@@ -224,7 +208,3 @@ def write_voucher(voucher: dict[str, Any]) -> None:
     temporary = VOUCHER.with_name(".kubelet-double.tmp")
     temporary.write_text(json.dumps(voucher, indent=1))
     temporary.replace(VOUCHER)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
