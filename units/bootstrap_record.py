@@ -15,21 +15,33 @@ from units.errors import Refused
 InitialState = Literal["new", "existing"]
 
 
+class RestoreFrom(BaseModel):
+    """The backup that a generation began with. Every member takes the same file: their logs must begin alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backup: str  # its name: etcd/NAME/backups/BACKUP/snapshot.db
+    sha256: str  # of snapshot.db, trailer included
+    size: int
+    revision: int
+
+
 class BootstrapRecord(BaseModel):
     """`etcd/NAME/cluster.json`: changed only by compare-and-swap.
 
-    `established` is written by the first member that is ready, and never taken back. API servers start only after it,
-    so before it there is nothing to lose.
+    `established` is written by the first member that is ready. API servers start only after it, so before it there is
+    nothing to lose. Only `coordinator etcd restore` takes it back: it begins a new generation, as `restoring`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    state: Literal["bootstrapping", "established"]
-    generation: int
-    token: str
+    state: Literal["bootstrapping", "restoring", "established"]
+    generation: int  # 1 is the formed cluster; each restore begins another
+    token: str  # of this generation: members of two generations never talk to each other
     volumes: dict[str, str]  # member -> volume id
     started: tuple[str, ...] = ()  # members that have been ready once: from then on an empty volume is a lost one
-    created_by: str  # instance id
+    created_by: str  # instance id, or the operator who restores
+    restore: RestoreFrom | None = None  # what this generation began with; None for the first
 
     def encode(self) -> bytes:
         return (json.dumps(self.model_dump(), indent=1, sort_keys=True) + "\n").encode()

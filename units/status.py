@@ -64,6 +64,42 @@ class CertificateState(Part):
     alternative_names: tuple[str, ...] = ()
 
 
+class EtcdMemberState(Part):
+    name: str  # empty while it has never started
+    id: str = ""  # hexadecimal, as etcdctl prints it
+    healthy: bool = False
+    learner: bool = False
+    version: str = ""
+    revision_lag: int = 0  # how many revisions behind the newest that any member knows
+    database_bytes: int = 0
+    in_use_bytes: int = 0
+    detail: str = ""  # why it could not be asked
+
+
+class EtcdState(Part):
+    """One etcd cluster as this node's member saw it at `seen`. Times are RFC 3339."""
+
+    name: str  # main or events
+    ready: bool
+    detail: str = ""
+    member: str = ""  # this node's
+    leader: str = ""  # the leading member's name; empty without one
+    term: int = 0
+    revision: int = 0
+    members: tuple[EtcdMemberState, ...] = ()
+    alarms: tuple[str, ...] = ()  # `NOSPACE on a`
+    fsync_p99_ms: float | None = None  # of the write-ahead log, since etcd started here
+    volume_id: str = ""
+    device: str = ""
+    generation: int = 0
+    backup: str = ""  # the newest backup's name
+    backup_at: str = ""
+    backup_problem: str = ""  # why the last attempt of this node failed
+    verified: str = ""  # the newest backup that was restored as a test
+    verified_at: str = ""
+    seen: str = ""
+
+
 class NodeStatus(Part):
     format: Literal[1] = 1
     instance_id: str
@@ -85,6 +121,7 @@ class NodeStatus(Part):
     phases: tuple[Phase, ...] = ()
     resources: tuple[ResourceState, ...] = ()
     certificates: tuple[CertificateState, ...] = ()
+    etcd: tuple[EtcdState, ...] = ()
     converged: str = ""  # RFC 3339: when the whole plan was last checked to its end
     updated: str = ""  # RFC 3339, by the node's clock
 
