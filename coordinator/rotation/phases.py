@@ -97,7 +97,7 @@ def advanced(
         assert before is not None  # `is_published` saw it
         old, new = before.old, before.new
         by_key = {spki_of(public): public for public in ring.publics}
-        secret = _secret_of(name, new)
+        secret = secret_of(name, new)
         ring = Ring((by_key[new], by_key[old]) if phase == "sign" else (by_key[new],), secret)
     stamp = f"{now:%Y-%m-%dT%H:%M:%SZ}"
     rotation = Rotation(name=name, phase=phase, serial=serial, published=stamp, old=old, new=new)
@@ -105,7 +105,8 @@ def advanced(
     return _with_ring(document, name, ring).model_copy(update={"rotations": (*others, rotation)})
 
 
-def _secret_of(name: RotatedName, spki: str) -> str:
+def secret_of(name: RotatedName, spki: str) -> str:
+    """The envelope of a key that took over, by its SPKI hash."""
     return later_secret(SERVICE_ACCOUNT if name == "service-account" else authority_secret(name), spki)
 
 
