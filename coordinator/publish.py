@@ -1,7 +1,5 @@
 """`coordinator publish`: what would change, and then the change, signed."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ from coordinator.preview import GroupDiff, ItemDiff
 from coordinator.repository import PARALLEL, Clock, Committed, Repository
 from coordinator.state import Lifetimes, PublishedGroup, State
 from units.errors import Invalid, Refused, Retryable
-from units.manifest import Manifest, Release, decode_release, encode_release
+from units.manifest import Manifest, Release, decode_release, encode_release, manifest_digest
 
 RENEW_TARGETS: Final = 3  # a publish re-signs the targets when a third of their life or less is left
 
@@ -138,12 +136,6 @@ def publish(publication: Publication, repository: Repository, keys: SigningKeys,
     committed = repository.commit(decide, keys)
     assert committed is not None  # decide always makes a draft
     return committed
-
-
-def manifest_digest(manifest: Manifest) -> str:
-    """Hex sha256 of the manifest's canonical JSON; signed beside the release, so that equality needs no download."""
-    text = json.dumps(manifest.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_release(repository: Repository, cluster: str, group: PublishedGroup) -> Release:

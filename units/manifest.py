@@ -5,6 +5,7 @@ understands what was signed. `format` is raised whenever an older agent would mi
 """
 
 import base64
+import hashlib
 import ipaddress
 import json
 from typing import Annotated, Any, Literal, Self
@@ -287,18 +288,63 @@ class Manifest(Part):
         return int(self.kubernetes_version.split(".")[1])
 
 
+class Wave(Part):
+    """Machines whose rank in the rollout (`units.rollout.rank`) is at most `cutoff` are let in."""
+
+    cutoff: Sha256
+    budget: int = Field(ge=0)  # failures of the rollout that this wave bears
+
+
+class Rollout(Part):
+    """How far the candidate has come. `serial` is that of the release it began with: it orders the machines."""
+
+    serial: int = Field(gt=0)
+    waves: tuple[Wave, ...] = Field(min_length=1)
+    open: int = Field(default=0, ge=0)  # index of the last wave that is let in
+    opened: str  # RFC 3339, UTC: when that was
+    state: Literal["running", "paused", "halted"] = "running"
+    reason: str = ""  # why it is paused or halted, for people
+    bake_seconds: int = Field(default=300, ge=0)  # from the opening of a wave to the next one, at least
+    deadline_seconds: int = Field(default=1800, gt=0)  # silent after this long is failed
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        cutoffs = [wave.cutoff for wave in self.waves]
+        if cutoffs != sorted(set(cutoffs)) or cutoffs[-1] != "f" * 64:
+            raise ValueError("the waves' cut-offs must rise, and the last must let in everyone")
+        if self.open >= len(self.waves):
+            raise ValueError(f"wave {self.open + 1} of {len(self.waves)} cannot be open")
+        return self
+
+
 class Release(Part):
     """What is signed per group, as TUF target `groups/GROUP.json` (DESIGN section 4).
 
-    `serial` only ever grows. `candidate` and `rollout` belong to issue 5; a node without them applies `stable`.
+    `serial` only ever grows. While a rollout runs, `candidate` is what the machines of its open waves run.
     """
 
     format: Literal[1] = FORMAT
     serial: int = Field(gt=0)
     published: str  # RFC 3339, UTC; for people, nothing decides on it
     stable: Manifest
-    candidate: None = None
-    rollout: None = None
+    candidate: Manifest | None = None
+    rollout: Rollout | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (self.candidate is None) != (self.rollout is None):
+            raise ValueError("candidate and rollout come together")
+        if self.candidate is not None and self.candidate.group.name != self.stable.group.name:
+            raise ValueError("candidate and stable manifest are of different groups")
+        if self.rollout is not None and self.rollout.serial > self.serial:
+            raise ValueError("the rollout began with a later serial than the release's")
+        return self
+
+
+def manifest_digest(manifest: Manifest) -> str:
+    """Hex sha256 of the manifest's canonical JSON."""
+    text = json.dumps(manifest.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def encode_release(release: Release) -> bytes:

@@ -10,7 +10,6 @@ from coordinator.preview import GroupDiff, ItemDiff
 from coordinator.publish import (
     Publication,
     PublishRequest,
-    manifest_digest,
     prepare,
     publish,
     read_release,
@@ -21,7 +20,7 @@ from coordinator.store import Store
 from tests.coordinator.workshop import CLUSTER, Crash, Fuse, Workshop
 from tests.units.sample import manifest as sample
 from units.errors import Invalid, Refused, Retryable
-from units.manifest import Manifest
+from units.manifest import Manifest, manifest_digest
 
 REQUEST = PublishRequest(CLUSTER, None, Lifetimes())
 
