@@ -1,7 +1,7 @@
-"""`make demo`: a cluster spec becomes a running control-plane node, with the real commands, on this machine.
+"""`make demo`: a cluster spec becomes a control-plane node and two workers, with the real commands, on this machine.
 
 Every step prints the command that a person would type. The lab plays AWS and Terraform: it makes the network, the
-etcd volume and the instance; coordinator and agent are the real ones, unmodified.
+etcd volume, the instances and the auto scaling group; coordinator and agent are the real ones, unmodified.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.lab.kubernetes.provide import provide
 from tests.lab.region.client import LabError
-from tests.lab.scenario import GROUP, Scenario, StepFailed
+from tests.lab.scenario import GROUP, WORKERS, Scenario, StepFailed
 from tests.lab.screen import Screen
 
 RUN_DIRECTORY = Path(os.environ.get("BOOTWRIGHT_LAB", "/var/tmp/bootwright-lab"))
@@ -28,16 +28,20 @@ def main() -> int:
     provided = provide(KEPT)
     screen.note(
         f"Kubernetes {provided.version}: "
-        + ("real binaries" if provided.real else "no KUBERNETES_BIN_DIR, so a named double of kubelet vouches")
+        + ("real binaries" if provided.real else "no KUBERNETES_BIN_DIR, so named doubles of kubelet and API server")
     )
     scenario = Scenario(RUN_DIRECTORY, provided, screen)
     try:
         scenario.up()
         scenario.found()
         scenario.publish()
-        instance = scenario.launch(GROUP)
-        scenario.wait_until_ready(instance)
-        _show(scenario, instance, screen)
+        control_plane = scenario.launch(GROUP)
+        worker = scenario.launch(WORKERS)  # at the same time: it waits for its certificates until somebody issues them
+        scenario.wait_until_ready(control_plane)
+        scenario.wait_until_ready(worker)
+        scaled = scenario.scale_out(WORKERS)
+        scenario.wait_until_ready(scaled)
+        _show(scenario, control_plane, scaled, screen)
     except LabError as error:
         # The region's whole log is in its run directory; its last line is the reason.
         screen.note(f"\nthe lab did not come up: {str(error).splitlines()[-1]}")
@@ -54,16 +58,18 @@ def main() -> int:
         scenario.down()
     else:
         screen.note(
-            f"The lab is up. Look around: python -m tests.lab status | ssh {instance} | console {instance} -f\n"
+            f"The lab is up. Look around: python -m tests.lab status | ssh {scaled} | console {scaled} -f\n"
             "End it: make down"
         )
     screen.note(f"demo done in {time.monotonic() - begun:.0f} s")
     return 0
 
 
-def _show(scenario: Scenario, instance: str, screen: Screen) -> None:
-    screen.step("What the node says of itself")
-    sys.stdout.write(scenario.on_node(instance, "agent", "status") + "\n")
+def _show(scenario: Scenario, control_plane: str, worker: str, screen: Screen) -> None:
+    screen.step("What the worker says of itself")
+    sys.stdout.write(scenario.on_node(worker, "agent", "status") + "\n")
+    screen.step("Its certificates")
+    sys.stdout.write(scenario.on_node(worker, "agent", "certs") + "\n")
     screen.step("What the coordinator sees")
     scenario.coordinator("status")
     if scenario.provided.real:
@@ -72,7 +78,11 @@ def _show(scenario: Scenario, instance: str, screen: Screen) -> None:
         sys.stdout.write(scenario.kubectl("get", "nodes", "-o", "wide").stdout)
     else:
         screen.step("What the double of kubelet vouches for")
-        sys.stdout.write(scenario.on_node(instance, "cat", "/run/bootwright/kubelet-double.json") + "\n")
+        sys.stdout.write(scenario.on_node(control_plane, "cat", "/run/bootwright/kubelet-double.json") + "\n")
+        screen.step("What the double of kube-apiserver says")
+        for node in scenario.kubernetes().nodes().values():
+            group = node.labels.get("bootwright.io/group", "")
+            sys.stdout.write(f"{node.name}  Ready={node.ready}  {node.address}  {group}  {node.kubelet}\n")
 
 
 if __name__ == "__main__":

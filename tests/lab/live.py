@@ -22,13 +22,6 @@ LOOK_AGAIN = 20.0
 ETCD = "bootwright-etcd-main.service"
 TIMER = "bootwright-sync.timer"
 
-WORKERS = """\
-  - name: workers
-    role: node
-    machineType: t3.medium
-    image: {image}
-"""
-
 _MARK = "-- lab --"
 
 # Everything the agent may write, with inode and time of change: a file written again with the same bytes shows too.
@@ -154,9 +147,6 @@ def live_cluster(directory: Path, *, before_publish: Callable[[Scenario], None] 
     try:
         _up_when_the_bridge_is_free(scenario)
         scenario.found()
-        spec = scenario.spec.read_text()
-        image = scenario.client.outputs["image_id"]
-        scenario.spec.write_text(spec.replace("trust:\n", WORKERS.format(image=image) + "trust:\n"))
         before_publish(scenario)
         scenario.publish()
         yield scenario

@@ -8,21 +8,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tests.lab import image
 from tests.lab.kubernetes.provide import Provided
+from tests.lab.kubernetes.view import KubernetesView, NoAnswer
 from tests.lab.region import lab as region
 from tests.lab.region.client import LabClient
 from tests.lab.region.settings import RegionSettings
 from tests.lab.screen import Screen
+from tests.lab.terraform import VOLUME_GIB, Machines, Terraform
 
 CLUSTER = "demo.example.com"
 GROUP = "control-plane-a"
+WORKERS = "workers"
+WORKER_TYPE = "t3.medium"
 BUCKET = "bootwright-demo"
 ZONE = "eu-west-1a"
-VOLUME_GIB = 2
 READY_SECONDS = 600.0
 PASSPHRASE = "of the demo only"
 
@@ -54,10 +58,24 @@ instanceGroups:
     role: control-plane
     machineType: m6i.large
     image: {image}
-trust:
+  - name: {workers}
+    role: node
+    machineType: {worker_type}
+    image: {image}
+    minSize: 2
+    maxSize: 4
+{components}trust:
   secretsKey: awskms:{kms}
 aws:
   endpointURL: {endpoint}
+"""
+
+
+# The lab's kernel has neither nftables nor iptables, so a real kube-proxy could not start there.
+WITHOUT_KUBE_PROXY = """\
+components:
+  kubeProxy:
+    enabled: false
 """
 
 
@@ -105,6 +123,9 @@ class Scenario:
                 zone=ZONE,
                 subnet=outputs["private_subnet_ids"][ZONE],
                 group=GROUP,
+                workers=WORKERS,
+                worker_type=WORKER_TYPE,
+                components="" if self.provided.kube_proxy else WITHOUT_KUBE_PROXY,
                 gib=VOLUME_GIB,
                 image=self._image,
                 kms=outputs["kms_key_arn"],
@@ -117,6 +138,7 @@ class Scenario:
         shutil.rmtree(self.directory / "keys", ignore_errors=True)
         (self.directory / "kubeconfig").unlink(missing_ok=True)
         self.coordinator("init", "--create-bucket")
+        self.terraform.make_profiles()
 
     def publish(self) -> None:
         self.screen.step("Uploading what nodes install")
@@ -127,30 +149,30 @@ class Scenario:
         self.screen.step("Publishing the signed manifest")
         self.coordinator("publish", "--yes")
 
-    def make_volume(self) -> str:
-        """What Terraform would make: the member's volume, tagged as kops tags it."""
-        tags = {
-            "Name": f"a.etcd-main.{CLUSTER}",
-            "k8s.io/etcd/main": "a/a",
-            "k8s.io/role/control-plane": "1",
-            f"kubernetes.io/cluster/{CLUSTER}": "owned",
-        }
-        made = self.client.aws("ec2").create_volume(
-            AvailabilityZone=ZONE,
-            Size=VOLUME_GIB,
-            VolumeType="gp3",
-            TagSpecifications=[{"ResourceType": "volume", "Tags": _tags(tags)}],
-        )
-        return str(made["VolumeId"])
+    @property
+    def terraform(self) -> Terraform:
+        return Terraform(self.client, CLUSTER, ZONE)
 
-    def launch(self, group: str) -> str:
-        """Launch an instance of the group with the userdata that the coordinator prints."""
-        self.screen.step("Launching the machine with one line of cloud-init")
-        if not self.volumes():
-            self.make_volume()
+    def machines(self, group: str) -> Machines:
+        """How a machine of the group is launched: with the userdata that the coordinator prints."""
         user_data = self.coordinator("userdata", group, capture=True)
         self.screen.note(user_data.rstrip())
-        return self.client.run_instance(group, user_data=user_data, zone=ZONE, instance_type="m6i.large")
+        role, instance_type = ("node", WORKER_TYPE) if group == WORKERS else ("control-plane", "m6i.large")
+        return Machines(group, role, instance_type, user_data)
+
+    def launch(self, group: str, **changed: Any) -> str:
+        """Launch an instance of the group; changed: fields of Machines that are to be wrong."""
+        self.screen.step(f"Launching a machine of {group} with one line of cloud-init")
+        if not self.volumes():
+            self.terraform.make_volume()
+        return self.terraform.run_instance(replace(self.machines(group), **changed))
+
+    def scale_out(self, group: str) -> str:
+        """An auto scaling group launches one machine; its id."""
+        self.screen.step(f"An auto scaling group launches a machine of {group}")
+        self.terraform.make_auto_scaling_group(self.machines(group), 1)
+        self.client.wait_until(f"an instance of {group}", lambda: bool(self.terraform.instances_of(group)))
+        return self.terraform.instances_of(group)[0]
 
     def volumes(self) -> list[dict[str, Any]]:
         found = self.client.aws("ec2").describe_volumes(Filters=[{"Name": "tag-key", "Values": ["k8s.io/etcd/main"]}])
@@ -172,7 +194,7 @@ class Scenario:
             stage, waiting = status.get("stage", "no status yet"), status.get("waiting_for", "")
             if stage != "ready":
                 self.screen.wait(f"{stage}: {waiting}" if waiting else stage)
-            elif self._joined(instance, status):
+            elif self._joined(status):
                 return status
             gone = self.client.instance(instance)["state"] not in ("pending", "running")
             if gone or stage in ("refused", "failed") or time.monotonic() > deadline:
@@ -191,28 +213,32 @@ class Scenario:
             return {}
         return dict(json.loads(body))
 
-    def _joined(self, instance: str, status: dict[str, Any]) -> bool:
-        if not self.provided.real:
-            return (
-                self.client.machine(instance).exec("test", "-s", "/run/bootwright/kubelet-double.json").returncode == 0
-            )
-        path = "{.status.conditions[?(@.type=='Ready')].status}"
-        said = self.kubectl("get", "node", status["node_name"], "-o", f"jsonpath={path}")
-        ready = said.returncode == 0 and said.stdout.strip() == "True"
-        if not ready:
-            reason = "the node is not Ready yet" if said.returncode == 0 else said.stderr.strip().splitlines()[-1]
-            self.screen.wait(f"the agent is done; Kubernetes: {reason}")
-        return ready
+    def _joined(self, status: dict[str, Any]) -> bool:
+        try:
+            node = self.kubernetes().nodes().get(status["node_name"])
+        except NoAnswer as error:
+            self.screen.wait(f"the agent is done; Kubernetes: {error}")
+            return False
+        if node is None or node.ready != "True":
+            self.screen.wait(f"the agent is done; Kubernetes: the node is {'not Ready' if node else 'not there'} yet")
+            return False
+        return True
+
+    def kubernetes(self) -> KubernetesView:
+        """The API server (or its double), as the administrator, through the load balancer."""
+        kubeconfig = self.directory / "kubeconfig"
+        if not kubeconfig.exists():
+            text = self.coordinator("kubeconfig", "--ttl", "2h", capture=True)
+            kubeconfig.touch(mode=0o600)
+            kubeconfig.write_text(text)
+        return KubernetesView(kubeconfig)
 
     def kubectl(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """kubectl on this machine, as the administrator, through the load balancer."""
         if self.provided.kubectl is None:
             raise StepFailed("KUBERNETES_BIN_DIR holds no kubectl")
-        kubeconfig = self.directory / "kubeconfig"
-        if not kubeconfig.exists():
-            kubeconfig.touch(mode=0o600)
-            kubeconfig.write_text(self.coordinator("kubeconfig", "--ttl", "2h", capture=True))
-        command = [str(self.provided.kubectl), "--kubeconfig", str(kubeconfig), "--request-timeout=5s", *arguments]
+        kubeconfig = str(self.kubernetes().kubeconfig)
+        command = [str(self.provided.kubectl), "--kubeconfig", kubeconfig, "--request-timeout=5s", *arguments]
         return subprocess.run(command, text=True, check=False, timeout=60, capture_output=True)
 
     def on_node(self, instance: str, *command: str, timeout: float = 120.0) -> str:
@@ -250,10 +276,6 @@ class Scenario:
     def down(self) -> None:
         self.screen.step("Ending the lab")
         region.end(self.directory)
-
-
-def _tags(tags: dict[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def _sha256(path: Path) -> str:
