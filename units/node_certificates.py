@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from pki.certificate import combine, load_credential
 from pki.errors import PkiError
-from pki.keys import PrivateKeyPem, make_key
+from pki.keys import PrivateKeyPem, load_private_key, make_key
 from pki.renewal import problems
 from pki.request import CertificateRequest, build_csr
 from units.errors import Retryable
@@ -52,7 +52,7 @@ class NodeCertificates:
         keys = {leaf.request.profile: make_key() for leaf in due}
         if credential is None:
             # The proof is made with the key that the issuer knows this machine by, so that leaf is issued again too.
-            keys[NODE_KEY] = self._key(host) or keys.get(NODE_KEY) or make_key()
+            keys[NODE_KEY] = self._key(host) or self._keep(host, make_key())
             due = [node, *(leaf for leaf in due if leaf != node)]
         csrs = {leaf.request.profile: build_csr(leaf.request, keys[leaf.request.profile]) for leaf in due}
         issued = host.issuer.issue(csrs, credential)
@@ -93,10 +93,20 @@ class NodeCertificates:
         return state.content if state else None
 
     def _key(self, host: Host) -> PrivateKeyPem | None:
+        """With a certificate or still without one."""
         state = host.files.read(self.leaves[0].path)
         if state is None or state.content is None:
             return None
-        try:
-            return load_credential(state.content).key
-        except PkiError:
-            return None
+        for read in (lambda content: load_credential(content).key, PrivateKeyPem):
+            try:
+                key: PrivateKeyPem = read(state.content)
+                load_private_key(key)
+            except PkiError:
+                continue
+            return key
+        return None
+
+    def _keep(self, host: Host, key: PrivateKeyPem) -> PrivateKeyPem:
+        """On disk before the issuer sees it: a machine that lost power in between must come again with the same key."""
+        host.files.write(self.leaves[0].path, key.pem, mode=0o600, owner="root", group="root")
+        return key

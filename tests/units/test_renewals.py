@@ -382,3 +382,37 @@ def test_an_answer_without_all_that_was_asked_for_writes_nothing() -> None:
     _, (postponed,) = converge_patiently(PLANS["node"], machine.host)
     assert postponed.failure.code == "issuer-answer-incomplete"
     assert leaves(machine) == before
+
+
+class FirstKeyWinsDouble:
+    """An issuer that, as the real one, takes a proof only with the key that it saw first."""
+
+    def __init__(self, machine: MemoryHost) -> None:
+        self.machine, self.first = machine, ""
+
+    def issue(self, csrs: Mapping[str, bytes], credential: bytes | None) -> Mapping[str, bytes]:
+        key = spki_sha256(csr_public_key(csrs["kubelet-client"]))
+        self.first = self.first or key
+        if credential is None and key != self.first:
+            raise Refused("issuer-refused", "another key than the first one")
+        return self.machine.issuer.issue(csrs, credential)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
+@pytest.mark.slow
+def test_a_first_boot_cut_anywhere_comes_back_with_the_key_that_the_issuer_has_seen(*, after: bool) -> None:
+    total = len(changes_of(empty_machine().host, partial(converge, PLANS["node"])))
+    for last in range(total):
+        machine = empty_machine()
+        issuer = FirstKeyWinsDouble(machine)
+        number = iter(range(total))
+
+        def cut(*_: object, last: int = last, number: Any = number) -> None:
+            if next(number) == last:
+                raise Killed
+
+        host = dataclasses.replace(machine.host, issuer=issuer)
+        with pytest.raises(Killed):
+            converge(PLANS["node"], tapped(host, **{"after" if after else "before": cut}))
+        again = dataclasses.replace(rebooted(machine).host, issuer=issuer)
+        assert converge(PLANS["node"], again).failure is None, last
