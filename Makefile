@@ -6,7 +6,7 @@ AS_ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
 CODE := agent coordinator units pki tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-fast setup-demo demo down test test-fast lint format types imports lab wheel bench golden lock clean
+.PHONY: help setup setup-fast setup-demo demo down test test-fast lint format types imports lab wheel bench sim golden lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ wheel: setup-fast ## build the wheel, install it alone, and test that
 
 bench: setup ## speed and memory, printed as a table (WRITE=1: and kept in docs/benchmarks.md)
 	$(AS_ROOT) $(PY) -m tests.bench $(if $(WRITE),--write)
+
+sim: setup-fast ## rollouts over simulated fleets of 10 to 100 000 machines (WRITE=1: kept in docs/benchmarks.md)
+	$(PY) -m tests.sim $(if $(WRITE),--write)
 
 golden: ## rewrite the golden files; the diff is the review
 	$(PY) -m tests.units.golden
