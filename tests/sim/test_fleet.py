@@ -1,5 +1,7 @@
 """The simulation is worth something only if it does what the rules say."""
 
+from itertools import pairwise
+
 import pytest
 
 from tests.sim.fleet import Scenario, simulate
@@ -30,7 +32,7 @@ def test_a_manifest_that_fails_half_the_time_never_reaches_the_large_waves(seed:
 def test_a_wave_opens_only_after_the_bake_time() -> None:
     outcome = simulate(Scenario(100, bake_seconds=900.0))
     opened = [at for _size, at in outcome.waves]
-    assert all(later - earlier >= 900.0 for earlier, later in zip(opened, opened[1:], strict=False))
+    assert all(later - earlier >= 900.0 for earlier, later in pairwise(opened))
 
 
 def test_the_same_seed_is_the_same_run() -> None:
