@@ -1,4 +1,4 @@
-"""The API objects without which nobody may do anything in a new cluster: three RBAC bindings. Pure.
+"""The API objects without which nobody may do anything in a new cluster: RBAC roles and bindings. Pure.
 
 No node carries a system:masters certificate (DESIGN section 5), so the operators' group and the API server's own client
 get their rights from RBAC, where they can be taken away again.
@@ -7,6 +7,7 @@ get their rights from RBAC, where they can be taken away again.
 from typing import Any
 
 _RBAC = "rbac.authorization.k8s.io"
+AGENTS = "bootwright:agents"  # the organization of pki's profile `agent`
 
 
 def cluster_objects() -> tuple[dict[str, Any], ...]:
@@ -20,19 +21,32 @@ def cluster_objects() -> tuple[dict[str, Any], ...]:
             {"kind": "User", "name": "kube-apiserver-kubelet-client"},
         ),
         _binding("bootwright:node-proxier", "system:node-proxier", {"kind": "User", "name": "system:kube-proxy"}),
+        # Control-plane agents: the issuer asks whether a Node is Ready, sync sets the labels kubelets may not set.
+        _role(AGENTS, {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "patch"]}),
+        _binding(AGENTS, AGENTS, {"kind": "Group", "name": AGENTS}),
     )
 
 
 def object_path(value: dict[str, Any]) -> str:
-    """Where the API server keeps it; all of ours are cluster-wide RBAC bindings."""
-    return f"/apis/{_RBAC}/v1/clusterrolebindings/{value['metadata']['name']}"
+    """Where the API server keeps it; all of ours are cluster-wide RBAC."""
+    return f"/apis/{_RBAC}/v1/{value['kind'].lower()}s/{value['metadata']['name']}"
+
+
+def _role(name: str, *rules: dict[str, list[str]]) -> dict[str, Any]:
+    return {**_head("ClusterRole", name), "rules": list(rules)}
 
 
 def _binding(name: str, role: str, subject: dict[str, str]) -> dict[str, Any]:
     return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "bootwright"}},
+        **_head("ClusterRoleBinding", name),
         "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
         "subjects": [{"apiGroup": _RBAC, **subject}],
+    }
+
+
+def _head(kind: str, name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": kind,
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "bootwright"}},
     }
