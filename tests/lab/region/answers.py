@@ -11,7 +11,7 @@ from tests.lab.region.directory import Directory
 from tests.lab.region.ec2 import StrictEC2Backend
 from tests.lab.region.gateway import Answer, AnswerCall
 from tests.lab.region.kms import Signing
-from tests.lab.region.principals import Keyring, Principal
+from tests.lab.region.principals import AssumedKeys, Keyring, Principal
 from tests.lab.region.refusals import Refusal
 from tests.lab.region.sts import AssumeRole, get_caller_identity
 
@@ -24,7 +24,7 @@ def own_answers(
     signing = Signing(kms)
     return {
         ("sts", "GetCallerIdentity"): get_caller_identity,
-        ("sts", "AssumeRole"): AssumeRole(keyring, directory.role_ids),
+        ("sts", "AssumeRole"): AssumeRole(AssumedKeys(keyring), directory.role_ids),
         ("kms", "Sign"): signing.sign,
         ("kms", "Verify"): signing.verify,
         ("ec2", "GetConsoleOutput"): ConsoleOutput(backend),

@@ -34,6 +34,7 @@ from tests.lab.region.imds import ImdsServer, Metadata
 from tests.lab.region.kms import check_key_enabled
 from tests.lab.region.machines import load_launch
 from tests.lab.region.operations import Operations
+from tests.lab.region.permissions import Permissions
 from tests.lab.region.principals import Keyring
 from tests.lab.region.provision import provision
 from tests.lab.region.settings import ACCOUNT, OPERATOR_KEY, Network, RegionSettings, RunDirectory
@@ -69,6 +70,7 @@ class Region:
             moto=DomainDispatcherApplication(create_backend_app),
             keyring=keyring,
             policies=directory.statements,
+            permissions=Permissions(directory, settings.region),
             faults=faults,
             answers=own_answers(self._backend, kms, keyring, directory),
             check=functools.partial(check_key_enabled, kms),

@@ -58,6 +58,19 @@ class Directory:
         documents = [*found.policies.values(), *(policy.document for policy in found.managed_policies.values())]
         return tuple(statement for document in documents for statement in _statements(document))
 
+    def tags_of(self, resource_id: str) -> dict[str, str]:
+        return {tag["key"]: tag["value"] for tag in self._backend.describe_tags({"resource-id": [resource_id]})}
+
+    def place_of(self, instance_id: str) -> tuple[str, str] | None:
+        """VPC and private address of an instance, None when there is none of that id."""
+        instance = self._backend.get_instance_by_id(instance_id)
+        if instance is None:
+            return None
+        return self._backend.get_subnet(instance.subnet_id).vpc_id, str(instance.private_ip)
+
+    def vpcs(self) -> dict[str, str]:
+        return {vpc.id: vpc.cidr_block for vpc in list(self._backend.vpcs.values())}
+
     def role_ids(self) -> dict[str, str]:
         return {role.name: role.id for role in iam_backends[ACCOUNT]["aws"].get_roles()}
 

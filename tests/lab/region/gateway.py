@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import sleep
-from urllib.parse import parse_qs
 
 from tests.lab.region.calls import CURRENT_CALL, Call, Environ, read_call
 from tests.lab.region.faults import Faults
-from tests.lab.region.policy import Statement, is_allowed
+from tests.lab.region.permissions import Permissions
+from tests.lab.region.policy import Permission, Statement, is_allowed
 from tests.lab.region.principals import IDENTITY_ROLE, Keyring, Principal
 from tests.lab.region.refusals import Refusal, StartResponse, respond, respond_refusal
 
@@ -34,12 +34,13 @@ class Gateway:
     """answers: calls the lab does itself because moto does them wrongly, by (service, action).
 
     check: raises the Refusal of a call that moto would wrongly do. policies: role name -> its statements.
-    skew: source address -> seconds its view of AWS's clock is off.
+    permissions: what a call needs. skew: source address -> seconds its view of AWS's clock is off.
     """
 
     moto: WsgiApplication
     keyring: Keyring
     policies: Callable[[str], tuple[Statement, ...]]
+    permissions: Permissions
     faults: Faults
     answers: Mapping[tuple[str, str], AnswerCall]
     skew: Callable[[str], float]
@@ -75,13 +76,13 @@ class Gateway:
     ) -> Iterable[bytes]:
         """S3 hides a missing key from those who may not list: 403 instead of 404 (S3 API, GetObject)."""
         reading = call.service == "s3" and call.action == "GetObject" and principal.role
-        if not reading or self._may(principal, "s3:ListBucket", f"arn:aws:s3:::{call.bucket}", call):
+        if not reading or self._may(principal, self.permissions.to_know_of_absence(call, principal)):
             return self.moto(environ, start_response)
         seen: list[tuple[str, list[tuple[str, str]]]] = []
         body = b"".join(self.moto(environ, lambda status, headers, *_: seen.append((status, headers))))
         status, headers = seen[-1]
         if status.startswith("404"):
-            refusal = _denied(call, principal)
+            refusal = _denied(call.service, self.permissions.to_know_of_absence(call, principal), principal)
             return respond_refusal(start_response, "s3", refusal, head=call.method == "HEAD")
         start_response(status, headers)
         return [body]
@@ -98,13 +99,14 @@ class Gateway:
     def _authorize(self, call: Call, principal: Principal) -> None:
         if not principal.role or (call.service, call.action) in ALWAYS_ALLOWED:
             return
-        if not self._may(principal, f"{call.service}:{call.action}", call.resource, call):
-            raise _denied(call, principal)
+        for permission in self.permissions.needed(call, principal):
+            if not self._may(principal, permission):
+                raise _denied(call.service, permission, principal)
 
-    def _may(self, principal: Principal, action: str, resource: str, call: Call) -> bool:
+    def _may(self, principal: Principal, permission: Permission) -> bool:
         if principal.role == IDENTITY_ROLE:
             return False
-        return is_allowed(self.policies(principal.role), action, resource, _context(call, principal))
+        return is_allowed(self.policies(principal.role), permission)
 
 
 def _logged(environ: Environ, start_response: StartResponse) -> StartResponse:
@@ -121,27 +123,14 @@ def _logged(environ: Environ, start_response: StartResponse) -> StartResponse:
     return log_and_start
 
 
-def _context(call: Call, principal: Principal) -> dict[str, str]:
-    context = {
-        "aws:userid": principal.user_id,
-        "aws:PrincipalArn": principal.arn,
-        "lab:InstanceId": principal.session,
-        "s3:prefix": parse_qs(call.query).get("prefix", [""])[0],
-    }
-    encryption = call.document.get("EncryptionContext")
-    if isinstance(encryption, dict):
-        context |= {f"kms:EncryptionContext:{name}": str(value) for name, value in encryption.items()}
-    return context
-
-
-def _denied(call: Call, principal: Principal) -> Refusal:
+def _denied(service: str, permission: Permission, principal: Principal) -> Refusal:
     text = (
-        f"User: {principal.arn} is not authorized to perform: {call.service}:{call.action} on resource: "
-        f"{call.resource} because no identity-based policy allows the {call.service}:{call.action} action"
+        f"User: {principal.arn} is not authorized to perform: {permission.action} on resource: "
+        f"{permission.resource} because no identity-based policy allows the {permission.action} action"
     )
-    if call.service == "ec2":
+    if service == "ec2":
         return Refusal("UnauthorizedOperation", f"You are not authorized to perform this operation. {text}", 403)
-    if call.service == "kms":
+    if service == "kms":
         return Refusal("AccessDeniedException", text, 400)
     return Refusal("AccessDenied", text, 403)
 

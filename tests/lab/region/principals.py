@@ -27,12 +27,21 @@ GLOBAL_SERVICES = frozenset({"iam", "route53"})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """role: empty for the operator. `session` is the instance id for everything IMDS hands out."""
+    """role: empty for the operator. session: the instance id for all that IMDS hands out.
+
+    instance: the same, but empty for a role that somebody assumed: there the session's name is anybody's choice.
+    """
 
     arn: str
     user_id: str
     role: str = ""
     session: str = ""
+    instance: str = ""
+
+    @property
+    def role_arn(self) -> str:
+        """aws:PrincipalArn: the role's own, where there is one, and not the session's."""
+        return f"arn:aws:iam::{ACCOUNT}:role/{self.role}" if self.role else self.arn
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +68,12 @@ class Keyring:
         self._lock = threading.Lock()
 
     def issue_role(self, role: str, role_id: str, session: str, lifetime: timedelta) -> Credentials:
-        """Session credentials of an IAM role; through IMDS the session is the instance id."""
-        arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{session}"
-        return self._issue(Principal(arn, f"{role_id}:{session}", role, session), lifetime)
+        """Credentials of an instance's role, as IMDS hands them out: the session is the instance id."""
+        return self._issue(_session(role, role_id, session, instance=session), lifetime)
+
+    def issue_assumed(self, role: str, role_id: str, session: str, lifetime: timedelta) -> Credentials:
+        """The same for whoever called sts:AssumeRole, under a session name of their choice."""
+        return self._issue(_session(role, role_id, session, instance=""), lifetime)
 
     def issue_identity(self, instance_id: str, lifetime: timedelta) -> Credentials:
         """The EC2 instance identity role (reference/trust.md 2.3): proves the instance, may do nothing else."""
@@ -114,6 +126,18 @@ class Keyring:
         with self._lock:
             self._keys[made.access_key] = made
         return made
+
+
+class AssumedKeys:
+    """A keyring that knows no instances, for sts:AssumeRole."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self.issue_role = keyring.issue_assumed
+
+
+def _session(role: str, role_id: str, session: str, *, instance: str) -> Principal:
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{session}"
+    return Principal(arn, f"{role_id}:{session}", role, session, instance)
 
 
 def _check_payload(call: Call) -> None:

@@ -1,16 +1,10 @@
 """What a lab account holds from the start: network, roles, an image, a KMS key. Made through the public API."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.lab.region.roles import CONTROL_PLANE, NODE, policy_document
+from tests.lab.region.roles import make_lab_roles
 from tests.lab.region.settings import ROOT_DEVICE, ZONES, RegionSettings
-
-EC2_TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-}
 
 
 def provision(
@@ -40,7 +34,7 @@ def provision(
         VirtualizationType="hvm",
         BlockDeviceMappings=[{"DeviceName": ROOT_DEVICE, "Ebs": {"VolumeSize": 8}}],
     )["ImageId"]
-    return {
+    outputs = {
         "region": settings.region,
         "vpc_id": vpc,
         "network_cidr": settings.network.cidr,
@@ -48,8 +42,8 @@ def provision(
         "zones": [settings.region + zone for zone in ZONES],
         "image_id": image_id(image),
         "kms_key_arn": _kms_key(clients("kms")),
-        "instance_profiles": {role: _role(clients("iam"), role) for role in (CONTROL_PLANE, NODE)},
     }
+    return outputs | {"instance_profiles": make_lab_roles(clients("iam"), outputs)}
 
 
 def _drop_default_vpc(ec2: Any) -> None:
@@ -65,11 +59,3 @@ def _kms_key(kms: Any) -> str:
     arn = kms.create_key(Description="envelope encryption of the lab cluster's secrets")["KeyMetadata"]["Arn"]
     kms.create_alias(AliasName="alias/bootwright-lab", TargetKeyId=arn)
     return str(arn)
-
-
-def _role(iam: Any, name: str) -> str:
-    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(EC2_TRUST))
-    iam.put_role_policy(RoleName=name, PolicyName="bootwright", PolicyDocument=json.dumps(policy_document(name)))
-    profile = iam.create_instance_profile(InstanceProfileName=name)["InstanceProfile"]
-    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
-    return str(profile["Arn"])
