@@ -17,6 +17,7 @@ from tests.lab.kubernetes.provide import Provided
 from tests.lab.kubernetes.view import KubernetesView, NoAnswer
 from tests.lab.region import lab as region
 from tests.lab.region.client import LabClient
+from tests.lab.region.roles import grant
 from tests.lab.region.settings import RegionSettings
 from tests.lab.screen import Screen
 from tests.lab.terraform import VOLUME_GIB, Machines, Terraform
@@ -138,6 +139,8 @@ class Scenario:
         shutil.rmtree(self.directory / "keys", ignore_errors=True)
         (self.directory / "kubeconfig").unlink(missing_ok=True)
         self.coordinator("init", "--create-bucket")
+        # From here on, machines may do what `coordinator iam` grants them, and nothing else.
+        grant(self.client.aws("iam"), CLUSTER, json.loads(self.coordinator("iam", "--all", capture=True)))
         self.terraform.make_profiles()
 
     def publish(self) -> None:
