@@ -42,6 +42,7 @@ COMMANDS = {
     "status": Command("agent.commands.status", "explain this node: resources, units, certificates, etcd, last error"),
     "diff": Command("agent.commands.diff", "what `agent boot` would change, without changing it"),
     "certs": Command("agent.commands.certs", "every certificate on this node: names, issuer, expiry, next renewal"),
+    "issuer": Command("agent.commands.issuer", "sign workers' certificates (what the socket runs); reset, list"),
     "version": Command("agent.commands.version", "the agent's version"),
 }
 
