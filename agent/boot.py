@@ -80,9 +80,9 @@ def boot(node: Node) -> int:
             reporter.condition(failure.code, failure.message, remedy=failure.remedy)
             reporter.finish(failure.exit_code)
             return failure.exit_code
+        exit_code = _tell_postponed(reporter, postponed)
         node.remember(target.release)
         reporter.whole_run_done()
-        exit_code = _tell_postponed(reporter, postponed)
         certificates = node.certificates(target.facts.instance_id)
         reporter.update(certificates=with_next_try(certificates, reporter) if postponed else certificates)
     except (BootwrightError, PkiError) as error:

@@ -68,13 +68,27 @@ class Reporter:
     def condition(self, code: str, message: str, *, remedy: str = "", severity: str = "error") -> None:
         """Add or refresh a condition; the first time it was seen stays."""
         known = {condition.code: condition for condition in self.status.conditions}
-        since = self._since.get(code) or format_time(self.clock.now())
+        since = self._since.get(code) or (known[code].since if code in known else format_time(self.clock.now()))
         self._since[code] = since
         self._seen.add(code)
         known[code] = Condition.model_validate(
             {"code": code, "message": message, "remedy": remedy, "since": since, "severity": severity}
         )
         self.status = self.status.model_copy(update={"conditions": tuple(known.values())})
+
+    def warn(self, error: BootwrightError) -> None:
+        """Of a poll: what the last whole run found still holds, what an earlier poll could not do gives way to this."""
+        self.status = self.status.model_copy(
+            update={
+                "conditions": tuple(
+                    condition
+                    for condition in self.status.conditions
+                    if condition.since <= self.status.converged or condition.code == error.code
+                )
+            }
+        )
+        self.condition(error.code, str(error), remedy=error.remedy, severity="warning")
+        self.update(force=True)
 
     def since(self, code: str) -> datetime:
         """When a condition was first seen; now, if it was not."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.cluster_stamp import STAMP, objects_pending
+from agent.issued import ISSUED, marks_pending
 from agent.run_state import LastRun
 from units.errors import BootwrightError
 
@@ -43,48 +44,61 @@ def due(last: LastRun, now: datetime) -> str:
 
 
 def sync(
-    last: LastRun, changed_since: Callable[[], bool], node: NodeOnDemand, *, stamp: Path = Path(STAMP)
+    last: LastRun,
+    changed_since: Callable[[], bool],
+    node: NodeOnDemand,
+    *,
+    stamp: Path = Path(STAMP),
+    issued: Path = ISSUED,
 ) -> tuple[int, str]:
     """Exit code, and what was done in words. A store that cannot be asked is a warning: the node keeps what it runs.
 
     `changed_since` asks the store whether anything was published; `node` makes the node, the same one each time.
     """
     reason = due(last, datetime.now(UTC))
-    if reason:
-        return _whole_run(node(), reason)
     try:
-        if changed_since():
-            return _whole_run(node(), "something new was published")
-        if last.role == "control-plane" and objects_pending(stamp) and _put_objects(node(), last.private_ip):
-            return 0, "put the cluster's first objects into the API server"
+        if reason or changed_since():
+            return _whole_run(node(), reason or "something new was published", stamp, issued)
+        if last.role == "control-plane":
+            return 0, _serve_cluster(node, stamp, issued)
     except BootwrightError as error:
         _warn(node(), error)
         return error.exit_code, str(error)
     return 0, NOTHING_NEW
 
 
-def _whole_run(node: "RealNode", reason: str) -> tuple[int, str]:
+def _whole_run(node: "RealNode", reason: str, stamp: Path, issued: Path) -> tuple[int, str]:
     from agent.boot import boot
 
-    return boot(node), reason
+    exit_code = boot(node)
+    if exit_code == 0 and node.reporter.status.role == "control-plane" and not objects_pending(stamp):
+        from agent.cluster_service import label_nodes
+
+        label_nodes(node, issued, own=True)
+    return exit_code, reason
+
+
+def _serve_cluster(node: NodeOnDemand, stamp: Path, issued: Path) -> str:
+    """What a control-plane node does for the others, and for itself once its API server is up."""
+    if objects_pending(stamp):
+        from agent.cluster_service import found_cluster
+
+        _connect(node())
+        return "put the cluster's first objects into the API server" if found_cluster(node(), issued) else NOTHING_NEW
+    if marks_pending(issued):
+        from agent.cluster_service import label_nodes
+
+        _connect(node())
+        labelled = label_nodes(node(), issued, own=False)
+        return f"labelled {labelled} node{'' if labelled == 1 else 's'}" if labelled else NOTHING_NEW
+    return NOTHING_NEW
 
 
 def _warn(node: "RealNode", error: BootwrightError) -> None:
     with suppress(BootwrightError):
         _connect(node)  # then the warning also goes to the store, if that is not what fails
-    node.reporter.begin()
-    node.reporter.condition(error.code, str(error), remedy=error.remedy, severity="warning")
-    node.reporter.conclude()
-    node.reporter.update(force=True)
+    node.reporter.warn(error)
 
 
 def _connect(node: "RealNode") -> None:
     node.connect(node.enrolment_on_disk(), node.instance())
-
-
-def _put_objects(node: "RealNode", address: str) -> bool:
-    from agent.cluster import put_cluster_objects
-
-    _connect(node)
-    manifest = node.applied().stable
-    return put_cluster_objects(manifest, node.host(manifest), address)
