@@ -15,11 +15,11 @@ from units.resource import Resource
 Observer = Callable[[Resource, int, int], None]  # resource about to be looked at, its number, of how many
 
 
-def _silent(_resource: Resource, _number: int, _of: int) -> None:
+def silent(_resource: Resource, _number: int, _of: int) -> None:
     pass
 
 
-def converge(plan: Plan, host: Host, *, dry_run: bool = False, observe: Observer = _silent) -> Report:
+def converge(plan: Plan, host: Host, *, dry_run: bool = False, observe: Observer = silent) -> Report:
     """A failed resource stops the run, because later ones build on it; the next run goes on from what was done."""
     outcomes: list[Outcome] = []
     total = len(plan.resources)

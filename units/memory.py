@@ -15,6 +15,7 @@ from pki.keys import PrivateKeyPem, load_public_key
 from pki.profiles import AuthorityName
 from pki.request import CertificateRequest, asked_for, csr_public_key
 from units.errors import Fatal, Retryable
+from units.health import KUBELET_HEALTH
 from units.host import Account, Answer, Host, MountState, UnitState
 from units.memory_cloud import MemoryRecords, MemoryVolumes
 from units.memory_files import MemoryFiles
@@ -210,12 +211,13 @@ class MemoryImages:
 
 @dataclass
 class MemoryProbes:
-    """Healthy as long as an etcd runs."""
+    """kubelet is healthy as long as it runs, everything else as long as an etcd does."""
 
     systemd: MemorySystemd
 
     def get(self, url: str) -> Answer | None:
-        del url
+        if url == KUBELET_HEALTH:
+            return Answer(200, "ok") if "kubelet.service" in self.systemd.active else None
         return Answer(200, "ok") if any("etcd" in unit for unit in self.systemd.active) else None
 
 

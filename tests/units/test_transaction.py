@@ -1,0 +1,273 @@
+"""A machine goes from one manifest to the next whole, or stays on what it had, whatever cuts it off and when."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from tests.units.machines import FACTS, Killed, changes_of, empty_machine, manifest, rebooted, tapped
+from units.converge import converge
+from units.errors import Invalid, Retryable
+from units.generations import JOURNAL, Generations
+from units.health import KUBELET_HEALTH
+from units.host import Answer, Host, Probes
+from units.manifest import ExtraFile, KubeProxy, Manifest, manifest_digest
+from units.memory import MemoryHost
+from units.plan import plan
+from units.services.kubelet import CONFIG
+from units.transaction import MOST_ATTEMPTS, STEADY_SECONDS, Applied, Transaction
+
+POISON = 123  # maxPods of a manifest with which kubelet does not work
+OLD = {role: manifest(role) for role in ("control-plane", "node")}
+
+
+def with_file(role: str, text: str) -> Manifest:
+    return manifest(role, files=(ExtraFile(path="/etc/motd", content=text),))
+
+
+def with_kubelet(role: str, pods: int, **changes: Any) -> Manifest:
+    group = OLD[role].group.model_copy(update={"kubelet": {"maxPods": pods}})
+    return manifest(role, group=group, **changes)
+
+
+NEW = {role: with_kubelet(role, 50, kube_proxy=KubeProxy(enabled=False)) for role in OLD}
+BAD = {role: with_kubelet(role, POISON, files=(ExtraFile(path="/etc/issue", content="bad\n"),)) for role in OLD}
+
+
+@dataclass
+class ProbesDouble:
+    """The machine's own probes, but kubelet is ill while its configuration is poisoned."""
+
+    machine: MemoryHost
+    inner: Probes
+
+    def get(self, url: str) -> Answer | None:
+        config = self.machine.files.read(CONFIG)
+        if url == KUBELET_HEALTH and config is not None and f"maxPods: {POISON}".encode() in (config.content or b""):
+            return Answer(500, "kubelet is ill")
+        return self.inner.get(url)
+
+
+def host_of(machine: MemoryHost) -> Host:
+    return replace(machine.host, probes=ProbesDouble(machine, machine.probes))
+
+
+def apply(machine: MemoryHost, target: Manifest) -> Applied:
+    return Transaction(host_of(machine), FACTS).apply(target)
+
+
+def running(machine: MemoryHost) -> Manifest | None:
+    return Generations(machine.files).current
+
+
+def on(role: str) -> MemoryHost:
+    machine = empty_machine()
+    assert apply(machine, OLD[role]).end == "committed"
+    return machine
+
+
+def leftovers(machine: MemoryHost, target: Manifest) -> set[str]:
+    """Files that a machine that never ran anything but `target` would not have."""
+    fresh = empty_machine()
+    apply(fresh, target)
+    ours = ("/etc/", "/usr/local/", "/var/lib/kubelet/")
+    return {path for path in machine.files.entries.keys() - fresh.files.entries.keys() if path.startswith(ours)} - {
+        f"{directory}" for directory, state in machine.files.entries.items() if state.kind == "directory"
+    }
+
+
+ROLES = pytest.mark.parametrize("role", ["control-plane", "node"])
+
+
+@ROLES
+def test_the_first_manifest_is_committed_without_a_health_window(role: str) -> None:
+    machine = on(role)
+    assert running(machine) == OLD[role]
+    assert machine.clock.ticks == 0
+    assert Generations(machine.files).journal is None
+
+
+@ROLES
+def test_the_same_manifest_again_changes_nothing_and_waits_for_nothing(role: str) -> None:
+    machine = on(role)
+    before = dict(machine.files.entries)
+    found = apply(machine, OLD[role])
+    assert (found.end, found.report.changed, machine.clock.ticks) == ("unchanged", (), 0)
+    assert machine.files.entries == before
+
+
+@ROLES
+def test_a_new_manifest_is_committed_once_it_was_well_for_a_while(role: str) -> None:
+    machine = on(role)
+    found = apply(machine, NEW[role])
+    assert (found.end, running(machine)) == ("committed", NEW[role])
+    assert machine.clock.ticks >= STEADY_SECONDS
+
+
+@ROLES
+def test_what_the_new_manifest_does_not_want_is_removed(role: str) -> None:
+    machine = on(role)
+    assert "/etc/kubernetes/manifests/kube-proxy.yaml" in machine.files.entries
+    apply(machine, NEW[role])
+    assert leftovers(machine, NEW[role]) == set()
+    again = apply(machine, NEW[role])
+    assert again.report.changed == ()
+
+
+@ROLES
+def test_a_manifest_that_makes_the_node_ill_is_undone_and_remembered(role: str) -> None:
+    machine = on(role)
+    found = apply(machine, BAD[role])
+    assert found.end == "undone"
+    assert found.failure is not None
+    assert (found.failure.code, "kubelet: HTTP 500: kubelet is ill" in found.failure.message) == (
+        "manifest-undone",
+        True,
+    )
+    assert running(machine) == OLD[role]
+    assert leftovers(machine, OLD[role]) == set()
+    kept = Generations(machine.files)
+    assert set(kept.quarantine) == {manifest_digest(BAD[role])}
+    assert kept.journal is None
+    assert converge(plan(OLD[role], FACTS), machine.host).changed == ()
+
+
+def test_what_was_ill_before_is_not_the_new_manifests_fault() -> None:
+    machine = on("control-plane")
+    machine.systemd.active.discard("bootwright-etcd-main.service")  # and with it every health check but kubelet's
+    machine.probes = replace(machine.probes, systemd=machine.systemd)
+    journal_of: list[tuple[str, ...]] = []
+    original = Generations.write_journal
+
+    def spied(self: Generations, journal: Any) -> None:
+        journal_of.append(journal.well_before)
+        original(self, journal)
+
+    Generations.write_journal = spied  # type: ignore[method-assign]
+    try:
+        assert apply(machine, NEW["control-plane"]).end == "committed"
+    finally:
+        Generations.write_journal = original  # type: ignore[method-assign]
+    assert journal_of[0] == ("kubelet",)
+
+
+def test_a_manifest_that_cannot_be_planned_touches_nothing() -> None:
+    machine = on("node")
+    before = dict(machine.files.entries)
+    doubled = manifest("node", files=(ExtraFile(path="/usr/local/bin/kubelet", content="x"),))
+    with pytest.raises(Invalid):
+        apply(machine, doubled)
+    assert machine.files.entries == before
+
+
+@dataclass
+class SilentAssetsDouble:
+    """A store that does not answer."""
+
+    def obtain(self, sha256: str, size: int) -> str:
+        del size
+        raise Retryable("s3-unreachable", f"cannot fetch {sha256[:8]}")
+
+
+def with_another_kubelet() -> Manifest:
+    return manifest("node", assets=(OLD["node"].assets[0].model_copy(update={"sha256": "c" * 64}),))
+
+
+def test_a_store_that_does_not_answer_is_waited_for_and_then_given_up() -> None:
+    machine = on("node")
+    for _attempt in range(MOST_ATTEMPTS):
+        found = Transaction(replace(host_of(machine), assets=SilentAssetsDouble()), FACTS).apply(with_another_kubelet())
+        assert found.end == "failed"
+        assert running(machine) == OLD["node"]
+    found = Transaction(replace(host_of(machine), assets=SilentAssetsDouble()), FACTS).apply(with_another_kubelet())
+    assert found.end == "undone"
+    assert running(machine) == OLD["node"]
+
+
+def test_a_corrected_manifest_is_taken_in_the_middle_of_another_and_leaves_nothing_of_it() -> None:
+    machine = on("node")
+    silent = replace(host_of(machine), assets=SilentAssetsDouble())
+    begun = with_another_kubelet().model_copy(update={"files": (ExtraFile(path="/etc/issue", content="x"),)})
+    Transaction(silent, FACTS).apply(begun)
+    assert apply(machine, with_file("node", "third\n")).end == "committed"
+    assert leftovers(machine, with_file("node", "third\n")) == set()
+
+
+def test_only_the_current_and_the_previous_generation_are_kept() -> None:
+    machine = on("node")
+    for number in range(5):
+        assert apply(machine, with_file("node", f"{number}\n")).end == "committed"
+    kept = [name for name in machine.files.list("/var/lib/bootwright/generations") if name != "current.json"]
+    assert sorted(kept) == sorted(f"{manifest_digest(with_file('node', text))}.json" for text in ("3\n", "4\n"))
+
+
+def test_a_journal_that_cannot_be_read_counts_as_none() -> None:
+    machine = on("node")
+    machine.files.write(JOURNAL, b"{half", mode=0o600, owner="root", group="root")
+    assert apply(machine, NEW["node"]).end == "committed"
+
+
+# --- power cuts, every one of them ---
+
+
+class Wire:
+    """Ends the run before its n-th change, as a power cut would."""
+
+    def __init__(self, last: int) -> None:
+        self.left = last
+
+    def before(self, _port: str, _method: str, _arguments: tuple[Any, ...]) -> None:
+        if self.left == 0:
+            raise Killed
+        self.left -= 1
+
+
+def cut(machine: MemoryHost, target: Manifest, last: int) -> None:
+    with pytest.raises(Killed):
+        Transaction(tapped(host_of(machine), before=Wire(last).before), FACTS).apply(target)
+
+
+def calls(start: Callable[[], MemoryHost], target: Manifest) -> list[tuple[str, str]]:
+    machine = start()
+    return changes_of(host_of(machine), lambda host: Transaction(host, FACTS).apply(target))
+
+
+@pytest.mark.slow
+@ROLES
+@pytest.mark.parametrize("reboots", [True, False])
+def test_a_good_manifest_cut_anywhere_is_committed_by_the_next_run(role: str, reboots: bool) -> None:
+    for last, call in enumerate(calls(lambda: on(role), NEW[role])):
+        machine = on(role)
+        cut(machine, NEW[role], last)
+        machine = rebooted(machine) if reboots else machine
+        found = apply(machine, NEW[role])
+        assert found.end in ("committed", "unchanged"), f"cut before {last}: {call}"
+        assert running(machine) == NEW[role]
+        assert Generations(machine.files).journal is None
+        assert leftovers(machine, NEW[role]) == set(), f"cut before {last}: {call}"
+
+
+@pytest.mark.slow
+@ROLES
+@pytest.mark.parametrize("reboots", [True, False])
+def test_a_bad_manifest_cut_anywhere_ends_on_the_old_one(role: str, reboots: bool) -> None:
+    for last, call in enumerate(calls(lambda: on(role), BAD[role])):
+        machine = on(role)
+        cut(machine, BAD[role], last)
+        machine = rebooted(machine) if reboots else machine
+        found = apply(machine, BAD[role])
+        # Cut after the undo was committed, this very call begins it again; a node asks its quarantine first.
+        assert found.end == "undone", f"cut before {last}: {call}"
+        assert running(machine) == OLD[role]
+        assert manifest_digest(BAD[role]) in Generations(machine.files).quarantine
+        assert leftovers(machine, OLD[role]) == set(), f"cut before {last}: {call}"
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_cut_again_and_again_goes_back() -> None:
+    machine = on("node")
+    for _attempt in range(MOST_ATTEMPTS):
+        cut(machine, NEW["node"], 3)
+    assert apply(machine, NEW["node"]).end == "undone"
+    assert running(machine) == OLD["node"]

@@ -1,0 +1,185 @@
+"""Transaction: a machine goes from one manifest to another whole, or stays on the one that it had.
+
+Intent is written first. After a power cut the next run goes on, and after too many attempts it goes back. A manifest
+with which the machine does not come up well is undone and never tried again on this machine.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from units.converge import Observer, converge, silent
+from units.errors import Retryable
+from units.facts import NodeFacts
+from units.generations import Generations, Journal
+from units.health import HealthCheck, Illness, health_checks, illnesses, required, well
+from units.host import Host
+from units.manifest import Manifest, manifest_digest
+from units.plan import Plan, plan
+from units.removal import is_left, remove, stale
+from units.report import Failure, Outcome, Report
+from units.resource import Change, Resource
+
+MOST_ATTEMPTS = 3
+HEALTH_SECONDS = 180.0  # from the last change until it must be well
+STEADY_SECONDS = 10.0  # and it must stay well for so long: a crash loop looks well in between
+_PAUSE = 2.0
+
+End = Literal["unchanged", "committed", "undone", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """`failure` of an undone target is why it was undone; of a failed one, what keeps the machine from either."""
+
+    end: End
+    digest: str  # of the manifest that was asked for
+    report: Report
+    failure: Failure | None = None
+
+
+class Transaction:
+    """One machine, one run. Every path ends with the machine on `target`, on what it ran before, or with a journal."""
+
+    def __init__(self, host: Host, facts: NodeFacts, *, observe: Observer = silent) -> None:
+        self._host = host
+        self._facts = facts
+        self._observe = observe
+        self._kept = Generations(host.files)
+
+    def apply(self, target: Manifest) -> Applied:
+        digest = manifest_digest(target)
+        the_plan = self._plan(target)  # Invalid before anything is touched
+        journal = self._kept.journal
+        if journal is not None and journal.phase == "undoing" and journal.previous is not None:
+            return self._undo(journal, digest, Report(()))
+        current = self._kept.current
+        if current is not None and journal is None and manifest_digest(current) == digest:
+            return self._converged_again(the_plan, digest)
+        return self._switch(target, the_plan, self._begin(digest, target, current, journal))
+
+    def _plan(self, manifest: Manifest) -> Plan:
+        return plan(manifest, self._facts)
+
+    def _converged_again(self, the_plan: Plan, digest: str) -> Applied:
+        report = converge(the_plan, self._host, observe=self._observe)
+        return Applied("failed" if report.failure else "unchanged", digest, report, report.failure)
+
+    def _begin(self, digest: str, target: Manifest, current: Manifest | None, journal: Journal | None) -> Journal:
+        """Intent, durable before the first change; another attempt if this very target was begun before."""
+        self._kept.keep(target)
+        if journal is not None and journal.target == digest:
+            again = journal.model_copy(update={"attempts": journal.attempts + 1})
+            self._kept.write_journal(again)
+            return again
+        previous = None if current is None else manifest_digest(current)
+        if journal is not None:  # cut off in the middle of another target: what was well before that one counts
+            others = tuple(sorted({*journal.others, journal.target}))
+            begun = Journal(target=digest, previous=previous, well_before=journal.well_before, others=others)
+        else:
+            before = () if current is None else tuple(sorted(well(self._checks(current), self._host)))
+            begun = Journal(target=digest, previous=previous, well_before=before)
+        self._kept.write_journal(begun)
+        return begun
+
+    def _switch(self, target: Manifest, the_plan: Plan, journal: Journal) -> Applied:
+        if journal.attempts > MOST_ATTEMPTS and journal.previous is not None:
+            reason = f"{MOST_ATTEMPTS} attempts to apply it were cut off or had to wait"
+            return self._undo(journal.model_copy(update={"reason": reason}), journal.target, Report(()))
+        report = self._converge(the_plan)
+        if failure := report.failure:
+            if journal.previous is None or _is_the_worlds(failure):
+                return Applied("failed", journal.target, report, failure)  # the next run tries again
+            return self._undo(_because(journal, failure.message), journal.target, report)
+        if journal.previous is not None and (ill := self._wait_until_well(target, journal.well_before)):
+            return self._undo(_because(journal, _told(ill)), journal.target, report)
+        self._kept.commit(journal.target)
+        self._kept.close_journal()
+        return Applied("committed", journal.target, report)
+
+    def _undo(self, journal: Journal, digest: str, tried: Report) -> Applied:
+        previous = self._kept.manifest(journal.previous)
+        reason = journal.reason or "it was being undone when the power went"
+        if previous is None:
+            said = f"{reason}; and the manifest before it, {journal.previous}, is not on this machine any more"
+            failure = Failure("previous-manifest-lost", said, "publish a manifest that works: this machine takes it", 1)
+            self._kept.close_journal()
+            return Applied("failed", digest, tried, failure)
+        self._kept.write_journal(journal.model_copy(update={"phase": "undoing", "reason": reason}))
+        report = self._converge(self._plan(previous))
+        if report.failure:
+            failure = report.failure
+            said = f"undoing {journal.target[:12]} ({reason}) does not end: {failure.message}"
+            return Applied("failed", digest, report, Failure("undo-failed", said, failure.remedy, failure.exit_code))
+        ill = self._wait_until_well(previous, journal.well_before)
+        self._kept.condemn(journal.target, at=f"{self._host.clock.now():%Y-%m-%dT%H:%M:%SZ}", reason=reason)
+        self._kept.commit(manifest_digest(previous))
+        self._kept.close_journal()
+        if ill:
+            said = f"{journal.target[:12]} was undone ({reason}), but this machine is still not well: {_told(ill)}"
+            return Applied("failed", digest, report, Failure("undo-unwell", said, "agent doctor", 1))
+        failure = Failure(
+            "manifest-undone",
+            f"{journal.target[:12]} was undone: {reason}",
+            "this machine runs the manifest before it; publish a corrected one",
+            1,
+        )
+        return Applied("undone", digest, report, failure)
+
+    def _converge(self, the_plan: Plan) -> Report:
+        """To the plan, and without what other manifests on this machine wanted and it does not."""
+        report = converge(the_plan, self._host, observe=self._observe)
+        if report.failure:
+            return report
+        removed = tuple(self._removed(resource, the_plan) for resource in self._stale(the_plan))
+        return Report((*report.outcomes, *removed))
+
+    def _removed(self, resource: Resource, the_plan: Plan) -> Outcome:
+        if not is_left(resource, the_plan, self._host):
+            return Outcome(resource.key, "unchanged", 0.0)
+        begun = self._host.clock.monotonic()
+        remove(resource, the_plan, self._host)
+        return Outcome(resource.key, "changed", self._host.clock.monotonic() - begun, Change("remove"))
+
+    def _stale(self, the_plan: Plan) -> tuple[Resource, ...]:
+        """Of every manifest that may have left something here: the current one, and all that were begun."""
+        journal = self._kept.journal
+        begun = () if journal is None else (journal.target, *journal.others)
+        manifests = (self._kept.current, *(self._kept.manifest(digest) for digest in begun))
+        plans = [tuple(self._plan(manifest)) for manifest in manifests if manifest is not None]
+        found = {one.key: one for a_plan in plans for one in stale(a_plan, the_plan)}
+        return tuple(found.values())
+
+    def _checks(self, manifest: Manifest) -> tuple[HealthCheck, ...]:
+        return health_checks(manifest, self._facts)
+
+    def _wait_until_well(self, manifest: Manifest, well_before: tuple[str, ...]) -> tuple[Illness, ...]:
+        """Empty once everything required was well for STEADY_SECONDS; else who is ill at the end."""
+        wanted = required(self._checks(manifest), frozenset(well_before))
+        clock = self._host.clock
+        deadline = clock.monotonic() + HEALTH_SECONDS
+        steady_since: float | None = None
+        while True:
+            ill = illnesses(wanted, self._host)
+            now = clock.monotonic()
+            steady_since = None if ill else now if steady_since is None else steady_since
+            if steady_since is not None and now - steady_since >= STEADY_SECONDS:
+                return ()
+            if now >= deadline:
+                return ill or (Illness("node", f"not well for {STEADY_SECONDS:.0f} s in a row"),)
+            clock.wait(_PAUSE, f"waiting for the new manifest to work: {_told(ill) if ill else 'well so far'}")
+
+
+def _is_the_worlds(failure: Failure) -> bool:
+    """Whether waiting may help: a store or an issuer that does not answer.
+
+    A unit that does not come up is the manifest's own doing, although its start may be tried again.
+    """
+    return failure.exit_code == Retryable.exit_code and not failure.code.startswith("unit-")
+
+
+def _because(journal: Journal, reason: str) -> Journal:
+    return journal.model_copy(update={"reason": reason[:1000]})
+
+
+def _told(ill: tuple[Illness, ...]) -> str:
+    return "; ".join(f"{illness.name}: {illness.said}" for illness in ill)
