@@ -84,9 +84,10 @@ class Response:
 
 
 class Http:
-    """Keep-alive connections, one per server, for one thread."""
+    """Keep-alive connections, one per server, for one thread. `tls`: instead of the machine's own authorities."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._given_tls = tls
         self._connections: dict[str, http.client.HTTPConnection] = {}
         weakref.finalize(self, _close_all, self._connections)
 
@@ -122,10 +123,13 @@ class Http:
                 if not response.complete:
                     connection.close()
 
+    def close(self) -> None:
+        _close_all(self._connections)
+
     def _connect_later(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
         if scheme == "http":
             return http.client.HTTPConnection(netloc)
-        return http.client.HTTPSConnection(netloc, context=_tls(ssl.get_default_verify_paths()))
+        return http.client.HTTPSConnection(netloc, context=self._given_tls or _tls(ssl.get_default_verify_paths()))
 
 
 @cache

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.certificates import list_certificates
-from agent.etcd import EtcdHealth, etcd_health
+from agent.etcd.health import EtcdHealth, etcd_health
 from agent.linux.load import machine_load
 from agent.linux.probes import LoopbackProbes
 from agent.linux.systemd import LinuxSystemd
