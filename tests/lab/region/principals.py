@@ -98,7 +98,8 @@ class Keyring:
             raise refuse.skewed()
         if not hmac.compare_digest(credentials.token, call.headers.get("x-amz-security-token", "")):
             raise refuse.wrong_token()
-        if credentials.expires <= now:
+        # By the clock that they were issued by: a skew moves what IMDS says of their end as it moves `now`.
+        if credentials.expires <= datetime.now(UTC):
             raise refuse.expired()
         if unsigned := unsigned_headers(signature, call.headers):
             raise refuse.mismatch(f"headers present but not signed: {', '.join(unsigned)}")
