@@ -49,6 +49,8 @@ class Profile:
     ip_addresses: tuple[str, ...] = ()
     # The request must add an address of its own: peers reach this server by IP.
     wants_address: bool = False
+    # `{name}` is a person's, and the request may add groups: `organizations` are then what it adds to.
+    names_person: bool = False
     lifetime: timedelta = LEAF_LIFETIME
     longest_lifetime: timedelta = LEAF_LIFETIME
 
@@ -135,6 +137,14 @@ _TABLE = (
         authority="kubernetes",
         common_name="kubernetes-admin",
         organizations=("kubeadm:cluster-admins",),
+        lifetime=timedelta(hours=18),
+    ),
+    # An operator by name, in groups that RBAC binds, and can unbind; never one of Kubernetes' own.
+    Profile(
+        name="operator",
+        authority="kubernetes",
+        common_name="{name}",
+        names_person=True,
         lifetime=timedelta(hours=18),
     ),
     # Break-glass, and the first RBAC bindings of a new cluster: RBAC cannot revoke it, so it dies by itself. Never

@@ -1,6 +1,7 @@
 """What a certificate shall say, decided before any key exists; and the CSR that proves who holds the key."""
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +26,8 @@ UNREADABLE_X509 = (
 _SHORTEST_LIFETIME = timedelta(minutes=5)
 _LONGEST_COMMON_NAME = 64  # RFC 5280 appendix A.1, ub-common-name
 _MOST_NAMES = 100
+_PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._:/+-]{0,63}")  # 64: ub-common-name, ub-organization-name
+_RESERVED = ("system:", "bootwright:agent")
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
@@ -32,7 +35,8 @@ _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 class CertificateRequest:
     """One certificate to issue. It holds only what its profile leaves open; the rest cannot be asked for.
 
-    `name` is the node's or etcd member's name, given exactly when the profile takes one. `dns_names` and
+    `name` is the node's, etcd member's or person's name, given exactly when the profile takes one; `groups` only a
+    person has. `dns_names` and
     `ip_addresses` are what is added to the profile's own; they are stored complete, normalised, sorted and without
     duplicates, so that equal requests are equal values. A `lifetime` of zero becomes the profile's.
     PkiError `request-refused` names everything that is wrong at once.
@@ -42,6 +46,7 @@ class CertificateRequest:
     name: str = ""
     dns_names: tuple[str, ...] = ()
     ip_addresses: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     lifetime: timedelta = timedelta()
 
     def __post_init__(self) -> None:
@@ -52,6 +57,7 @@ class CertificateRequest:
         lifetime = self.lifetime or profile.lifetime
         problems = [
             *_name_problems(profile, self.name),
+            *_group_problems(profile, self.groups),
             *_alternative_name_problems(profile, self.dns_names, self.ip_addresses),
             *_lifetime_problems(profile, lifetime),
         ]
@@ -60,6 +66,7 @@ class CertificateRequest:
         dns_names = {text.format(name=self.name) for text in profile.dns_names}
         dns_names |= {normal_dns_name(text) for text in self.dns_names}
         addresses = {normal_ip_address(text) for text in (*self.ip_addresses, *profile.ip_addresses)}
+        object.__setattr__(self, "groups", tuple(sorted(set(self.groups))))
         object.__setattr__(self, "dns_names", tuple(sorted(dns_names)))
         object.__setattr__(self, "ip_addresses", tuple(sorted(addresses, key=address_order)))
         object.__setattr__(self, "lifetime", lifetime)
@@ -74,7 +81,7 @@ class CertificateRequest:
 
     @property
     def organizations(self) -> tuple[str, ...]:
-        return PROFILES[self.profile].organizations
+        return (*PROFILES[self.profile].organizations, *self.groups)
 
     @property
     def usages(self) -> tuple[Usage, ...]:
@@ -203,6 +210,9 @@ def _name_problems(profile: Profile, name: str) -> Iterator[str]:
         if name:
             yield f"name: {name!r}; allowed: none, this certificate is the same on every node"
         return
+    if profile.names_person:
+        yield from _spelling_problems("name", (name,), _persons_name)
+        return
     yield from _spelling_problems("name", (name,), normal_dns_name)
     # A node name is compared letter by letter by the Node authorizer: nothing is normalised behind the caller's back.
     if name != name.lower().removesuffix("."):
@@ -210,6 +220,23 @@ def _name_problems(profile: Profile, name: str) -> Iterator[str]:
     common_name = profile.common_name.format(name=name)
     if len(common_name) > _LONGEST_COMMON_NAME:
         yield f"name: {common_name!r} has {len(common_name)} characters; allowed: {_LONGEST_COMMON_NAME} (RFC 5280)"
+
+
+def _group_problems(profile: Profile, groups: tuple[str, ...]) -> Iterator[str]:
+    if groups and not profile.names_person:
+        yield f"groups: {', '.join(groups)}; allowed: none, RBAC knows this certificate by its profile's own"
+    if len(groups) > _MOST_NAMES:
+        yield f"groups: {len(groups)}; allowed: {_MOST_NAMES}"
+    yield from _spelling_problems("groups", groups, _persons_name)
+
+
+def _persons_name(text: str) -> str:
+    """A user or group as RBAC writes it; ValueError says what is wrong."""
+    if not _PERSON.fullmatch(text):
+        raise ValueError("not 1 to 64 letters, digits and @._:/+-, beginning with a letter or digit")
+    if text.casefold().startswith(_RESERVED):
+        raise ValueError("belongs to Kubernetes or to bootwright's own agents")
+    return text
 
 
 def _alternative_name_problems(

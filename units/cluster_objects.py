@@ -7,6 +7,7 @@ get their rights from RBAC, where they can be taken away again.
 from typing import Any
 
 _RBAC = "rbac.authorization.k8s.io"
+VIEWERS = "bootwright:viewers"  # of `coordinator kubeconfig --read-only`
 AGENTS = "bootwright:agents"  # the organization of pki's profile `agent`
 
 
@@ -14,6 +15,8 @@ def cluster_objects() -> tuple[dict[str, Any], ...]:
     """In kubeadm's names, so that people and tools recognise them (etcd-pki.md 3.1)."""
     return (
         _binding("kubeadm:cluster-admins", "cluster-admin", {"kind": "Group", "name": "kubeadm:cluster-admins"}),
+        # Everything in every namespace but secrets, and nothing of the whole cluster.
+        _binding(VIEWERS, "view", {"kind": "Group", "name": VIEWERS}),
         # Without it the API server may not fetch logs or exec: kubelets ask it back by webhook.
         _binding(
             "kubeadm:apiserver-kubelet-client",

@@ -1,72 +1,76 @@
 """`coordinator kubeconfig`."""
 
-import re
 import sys
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coordinator.commands.options import EndpointUrl, File, Keys, Region, StoreUrl
-from coordinator.console import note
+from coordinator.console import note, warn
 
 if TYPE_CHECKING:
     from coordinator.kubeconfig import Unwrap
     from coordinator.location import Cluster
 
-HELP = """Print an administrator's kubeconfig with a client certificate that dies by itself.
+HELP = """Print a kubeconfig with a client certificate that dies by itself.
 
-The certificate's group is kubeadm:cluster-admins, bound by the cluster's RBAC; it is never system:masters.
+The administrator's group is kubeadm:cluster-admins, --read-only's is bootwright:viewers (ClusterRole view), both bound
+by the cluster's RBAC. With --user you name a person, and with --group what your own RBAC binds.
 
 \b
 Examples:
   coordinator kubeconfig -f cluster.yaml > ~/.kube/config
-  coordinator kubeconfig -f cluster.yaml --ttl 30m > incident.kubeconfig
+  coordinator kubeconfig -f cluster.yaml --read-only --ttl 7d > dashboard.kubeconfig
+  coordinator kubeconfig -f cluster.yaml --user jane@example.com --group team-a
+  coordinator kubeconfig -f cluster.yaml --break-glass --ttl 30m > incident.kubeconfig
 """
-
-_TTL = re.compile(r"^([1-9][0-9]{0,4})(m|h|d)$")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help=HELP, short_help="Print a short-lived administrator's kubeconfig.")(kubeconfig)
+    app.command(help=HELP, short_help="Print a short-lived kubeconfig: administrator, reader, or a person.")(kubeconfig)
 
 
 def kubeconfig(
     *,
-    ttl: Annotated[str, typer.Option("--ttl", help="How long it is good for: 30m, 18h, 7d.")] = "18h",
+    ttl: Annotated[
+        str | None, typer.Option("--ttl", help="How long it is good for: 30m, 18h, 7d. 18h if left out.")
+    ] = None,
+    user: Annotated[str, typer.Option("--user", help="The person it names.", metavar="NAME")] = "",
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="A group of that person; may be repeated.", metavar="GROUP")
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Look at everything but secrets.")] = False,
+    break_glass: Annotated[
+        bool, typer.Option("--break-glass", help="system:masters, for when RBAC itself is broken; an hour at most.")
+    ] = False,
     file: File = None,
     store: StoreUrl = None,
     region: Region = None,
     endpoint_url: EndpointUrl = None,
     keys: Keys = None,
 ) -> None:
-    from coordinator.kubeconfig import KubeconfigRequest, make_kubeconfig
+    from coordinator.commands.durations import duration
+    from coordinator.kubeconfig import KubeconfigRequest, Person, certificate_request, make_kubeconfig
     from coordinator.location import Where, locate
     from coordinator.repository import utc_now
     from units.errors import Invalid
     from units.names import url_host
 
-    lifetime = _lifetime(ttl)
+    lifetime = duration("--ttl", ttl or ("1h" if break_glass else "18h"))
+    person = Person(user, tuple(group or ()), read_only, break_glass)
+    certificate_request(person, lifetime)  # what is wrong with it shows before any passphrase is asked for
     here = locate(Where(file, store, None, region, endpoint_url, keys))
     if here.spec is None:
         raise Invalid(
             "spec-needed", "kubeconfig needs the spec, which names the API endpoint", remedy="-f cluster.yaml"
         )
     server = f"https://{url_host(here.spec.api_host)}:{here.spec.api.port}"
-    request = KubeconfigRequest(here.name, server, lifetime)
-    text = make_kubeconfig(here.open_repository(), request, _unwrap(here), utc_now())
-    sys.stdout.write(text)
-    note(f"kubernetes-admin of {here.name} at {server}, good for {ttl}")
-
-
-def _lifetime(ttl: str) -> timedelta:
-    from units.errors import Invalid
-
-    found = _TTL.match(ttl)
-    if not found:
-        raise Invalid("ttl-invalid", f"--ttl {ttl!r}: a number with m, h or d is allowed", remedy="--ttl 18h")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    request = KubeconfigRequest(here.name, server, lifetime, person)
+    made = make_kubeconfig(here.open_repository(), request, _unwrap(here), utc_now())
+    sys.stdout.write(made.text)
+    note(f"{made.user} ({', '.join(made.groups) or 'no group'}) of {here.name} at {server}, for {lifetime}")
+    if break_glass:
+        warn("nothing can take this certificate's rights away before it expires: delete the file when you are done")
 
 
 def _unwrap(here: "Cluster") -> "Unwrap":
