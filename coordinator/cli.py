@@ -17,6 +17,7 @@ from coordinator.commands import (
     refresh,
     spec,
     status,
+    trust,
     userdata,
 )
 from coordinator.console import show_error
@@ -59,6 +60,7 @@ app = typer.Typer(
 for module in (init, publish, history, userdata, kubeconfig, refresh, status, iam, spec, local_key):
     module.register(app)
 app.add_typer(assets.app, name="assets")
+app.add_typer(trust.app, name="trust")
 
 
 def main() -> None:
