@@ -24,11 +24,13 @@ def control_plane(place: Place, groups: Sequence[str], *, through_endpoints: boo
     read = [*_signed(groups), object_key("*"), "etcd/*", "identity/*"]
     yield from _against_theft(place, through_endpoints=through_endpoints)
     yield allow("ReadSignedAndSealed", "s3:GetObject", place.objects(*read))
-    yield list_some("ListMarkersAndRecords", place, place.listed(*_listed(groups), "etcd/*", "identity/*"))
+    # "There is no record yet" is the beginning of a cluster, and of every worker: it must not look like a refusal.
+    listed = place.listed(*_listed(groups), "etcd/*", "identity/*")
+    yield list_some("ListMarkersAndRecords", place, listed, missing_is_404=True)
     yield from _own_reports(place, groups)
     yield allow("WriteRecordsAndBackups", "s3:PutObject", place.objects("etcd/*", "identity/*"))
     yield allow("RetireBackups", "s3:DeleteObject", place.objects("etcd/*/backups/*"))
-    yield only_if_conditional("NeverOverwriteUnseen", place.objects("etcd/*/cluster.json"))
+    yield only_if_conditional("NeverOverwriteUnseen", place.objects("etcd/*/cluster.json", "identity/*"))
     # Without that record a lost volume would look like a new cluster. No statement allows it; this outlasts others'.
     yield deny(
         "NeverForgetTheCluster", ["s3:DeleteObject", "s3:DeleteObjectVersion"], place.objects("etcd/*/cluster.json")

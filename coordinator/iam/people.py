@@ -11,7 +11,7 @@ SNAPSHOTS = f"{METADATA}*.snapshot.json"
 
 
 def publisher(place: Place) -> Iterator[Statement]:
-    """For init in a bucket that is there, assets, publish, userdata, history, status. It seals secrets and opens none."""
+    """For init in a bucket that is there, assets, publish, userdata, history, status. Seals secrets, opens none."""
     sealed = object_key("*")
     yield allow("ReadRepositoryAndReports", "s3:GetObject", place.objects("tuf/*", "assets/*", sealed, f"{STATUS}*"))
     yield list_some("ListCluster", place, place.listed("*"), missing_is_404=True)

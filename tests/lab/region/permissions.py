@@ -51,11 +51,9 @@ class Permissions:
     def to_know_of_absence(self, call: Call, principal: Principal) -> Permission:
         """Who may list learns that an object is missing; others get 403 (S3 API, GetObject).
 
-        AWS does not say what s3:prefix is in this check. Here it is the key, as Terraform's documentation of its S3
-        backend has it ("must be able to list the path where the state is stored").
+        AWS does not say whether this check carries s3:prefix. Here it does not, which is the harder case.
         """
-        keys = self._shared(call, principal) | {"s3:prefix": call.key}
-        return Permission("s3:ListBucket", f"arn:aws:s3:::{call.bucket}", keys)
+        return Permission("s3:ListBucket", f"arn:aws:s3:::{call.bucket}", self._shared(call, principal))
 
     def _shared(self, call: Call, principal: Principal) -> Keys:
         keys: Keys = {
