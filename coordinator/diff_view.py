@@ -43,6 +43,10 @@ def _show_group(console: "Console", changes: list[GroupChange], *, full: bool) -
     console.print(plain(f"{label} {names}", "bold"), plain(f"  {kind}", _KINDS[kind]), sep="", soft_wrap=True)
     if kind == "changed" and not changes[0].items:
         console.print(plain("  nothing on a node changes; only the signed manifest does", "dim"))
+    if changes[0].kind == "changed" and changes[0].items:
+        said = "; ".join(str(action) for action in changes[0].actions) or "nothing restarts"
+        style = "bold yellow" if changes[0].actions else "green"
+        console.print(plain(f"  on a running node: {said}", style), soft_wrap=True)
     lines = [line for item in changes[0].items for line in _lines_of(item, whole=full or item.kind != "add")]
     if lines:
         # At once: 250 us of rich for each line that is printed alone.
@@ -82,6 +86,7 @@ def publication_json(publication: Publication) -> dict[str, Any]:
                 "group": change.group,
                 "change": change.kind,
                 "serial": change.before.serial if change.before else None,
+                "actions": [str(action) for action in change.actions],
                 "items": [{"key": item.key, "kind": item.kind, "lines": item.lines} for item in change.items],
             }
             for change in publication.changes

@@ -1,14 +1,17 @@
 """Preview: what a new manifest changes on a node, computed by the very code that the node will run. Pure."""
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from coordinator.rehearsal import Rehearsals, rehearse
+from units.actions import Action, actions
 from units.errors import Invalid
 from units.facts import sample_facts
 from units.manifest import Manifest
 from units.plan import Plan, plan
+from units.resource import Resource
 
 __all__ = ["GroupDiff", "ItemDiff", "preview_group", "rehearse"]
 
@@ -26,6 +29,7 @@ class ItemDiff:
 class GroupDiff:
     group: str
     items: tuple[ItemDiff, ...]
+    actions: tuple[Action, ...] = ()  # what it disrupts on a node that runs the published manifest, the worst first
 
     @property
     def changed(self) -> bool:
@@ -42,28 +46,33 @@ def preview_group(before: Manifest | None, after: Manifest, rehearsals: Rehearsa
     """
     rehearsals = rehearsals or Rehearsals()
     items: dict[tuple[str, tuple[str, ...]], ItemDiff] = {}
+    disrupted: dict[Action, None] = {}
     for zone in after.group.zones:
         the_plan = _plan(after, zone)
         rehearsals.require(after, zone, the_plan)
-        for item in _differences(_published(before, zone), _described(the_plan)):
+        published = _published(before, zone)
+        for item in _differences(_described(published or ()), _described(the_plan)):
             items.setdefault((item.key, item.lines), item)
-    return GroupDiff(after.group.name, tuple(items.values()))
+        if published is not None:
+            disrupted |= dict.fromkeys(actions(published, the_plan))
+    worst_first = tuple(sorted(disrupted, key=lambda action: -action.disruption))
+    return GroupDiff(after.group.name, tuple(items.values()), worst_first)
 
 
 def _plan(manifest: Manifest, zone: str) -> Plan:
     return plan(manifest, sample_facts(zone=zone, region=manifest.cluster.region))
 
 
-def _published(manifest: Manifest | None, zone: str) -> dict[str, tuple[str, ...]]:
+def _published(manifest: Manifest | None, zone: str) -> Plan | None:
     if manifest is None or zone not in manifest.group.zones:
-        return {}
+        return None
     try:
-        return _described(_plan(manifest, zone))
+        return _plan(manifest, zone)
     except Invalid:  # by the rules of a newer bootwright; whoever publishes its repair must not be stopped by it
-        return {}
+        return None
 
 
-def _described(the_plan: Plan) -> dict[str, tuple[str, ...]]:
+def _described(the_plan: Iterable[Resource]) -> dict[str, tuple[str, ...]]:
     return {description.key: description.lines for description in (resource.describe() for resource in the_plan)}
 
 

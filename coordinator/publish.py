@@ -13,6 +13,7 @@ from coordinator.layout import ASSETS, CLUSTER, group_target
 from coordinator.preview import GroupDiff, ItemDiff
 from coordinator.repository import PARALLEL, Clock, Committed, Repository
 from coordinator.state import Lifetimes, PublishedGroup, State
+from units.actions import Action
 from units.errors import Invalid, Refused, Retryable
 from units.manifest import Manifest, Release, decode_release, encode_release, manifest_digest
 
@@ -30,6 +31,7 @@ class GroupChange:
     before: PublishedGroup | None
     after: Manifest | None = field(repr=False)  # None: the group is not in the spec any more
     items: tuple[ItemDiff, ...] = field(repr=False)
+    actions: tuple[Action, ...] = ()  # what it disrupts on nodes that run now
 
     @property
     def kind(self) -> str:
@@ -83,7 +85,7 @@ def prepare(
     ]
     before = _published_manifests(repository, request, [published[g] for g in changed if g in published])
     changes = [
-        GroupChange(group, published.get(group), manifests[group], preview(before.get(group), manifests[group]).items)
+        _changed(preview(before.get(group), manifests[group]), published.get(group), manifests[group])
         for group in changed
     ]
     changes += [GroupChange(group, published[group], None, ()) for group in published if group not in manifests]
@@ -97,6 +99,10 @@ def prepare(
         renew=days_left <= request.lifetimes.targets // RENEW_TARGETS,
         repair=request.repair,
     )
+
+
+def _changed(difference: GroupDiff, before: PublishedGroup | None, after: Manifest) -> GroupChange:
+    return GroupChange(difference.group, before, after, difference.items, difference.actions)
 
 
 def read_inputs(repository: Repository, state: State, request: PublishRequest) -> tuple[PublicTrust, AssetCatalogue]:

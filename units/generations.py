@@ -100,7 +100,7 @@ class Generations:
         self._files.remove(JOURNAL)
 
     def commit(self, digest: str) -> None:
-        """This is what the machine runs now; of the others only the one before stays."""
+        """The machine runs this one now; of the others only the one before stays."""
         before = self._read(CURRENT, Current)
         if before is None or before.digest != digest:
             current = Current(digest=digest, previous=before.digest if before else None)

@@ -48,6 +48,11 @@ def yaml_text(value: Any) -> str:
     return text
 
 
+def yaml_value(text: str) -> dict[str, Any]:
+    """A document of ours, read back."""
+    return dict(yaml.safe_load(text))
+
+
 def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True) + "\n"
 
