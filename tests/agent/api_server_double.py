@@ -1,7 +1,7 @@
 """ApiServerDouble: the few paths of an API server that the agent asks, over real TLS with client certificates.
 
 It knows what decides here: who is asking (the certificate's subject), what RBAC the applied objects give to whom, that
-server-side apply owns labels by field manager, and that an apply for another uid is a conflict. The real one is asked
+server-side apply owns labels by field manager, and that an apply for another uid is refused. The real one is asked
 in test_labels_real.py.
 """
 
@@ -82,7 +82,7 @@ class ApiServerDouble:
                 return 400, {}
             wanted = json.loads(body)
             if wanted["metadata"]["uid"] != node.uid:
-                return 409, {"message": "uid mismatch"}
+                return 422, {"message": "metadata.uid: field is immutable"}  # as 1.36.2 says it
             for gone in node.owned - wanted["metadata"]["labels"].keys():
                 del node.labels[gone]
             node.labels |= wanted["metadata"]["labels"]

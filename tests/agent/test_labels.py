@@ -237,7 +237,7 @@ def test_a_node_that_was_replaced_meanwhile_is_another_machine(founded: Scene) -
             agent_identity("i-1"),
             authority=str(founded.server.authority),
         ) as cluster,
-        pytest.raises(Retryable, match="409"),
+        pytest.raises(Retryable, match="immutable"),
     ):
         cluster.apply("/api/v1/nodes/a", label_patch("a", "old", {"x": "y"}))
 
