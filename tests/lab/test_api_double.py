@@ -205,6 +205,14 @@ def test_a_write_to_an_older_version_is_a_conflict(served: Served) -> None:
     assert served.ask(MASTER, "PUT", f"{NODES}/{ALICE}", first)[0] == 409
 
 
+def test_a_patch_of_another_object_of_the_same_name_is_a_conflict(served: Served) -> None:
+    _, made = served.join(ALICE)
+    path = f"{NODES}/{ALICE}?fieldManager=bootwright"
+    for uid, code in ((made["metadata"]["uid"], 200), ("of a node before", 409)):
+        body = {"metadata": {"name": ALICE, "uid": uid, "labels": {"a": "b"}}}
+        assert served.ask(MASTER, "PATCH", path, body, APPLY)[0] == code
+
+
 def test_what_the_double_cannot_do_it_says(served: Served) -> None:
     assert served.ask(MASTER, "GET", f"{NODES}?watch=true")[0] == 501
     assert served.ask(MASTER, "GET", "/api")[0] == 404

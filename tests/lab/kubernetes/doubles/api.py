@@ -82,8 +82,11 @@ class Api:
         for _ in range(TRIES):
             kept = self._store.get(target.key())
             old = kept.value if kept else {}
-            wanted = (asked.body.get("metadata") or {}).get("resourceVersion")
+            metadata = asked.body.get("metadata") or {}
+            wanted = metadata.get("resourceVersion")
             if kept and wanted and wanted != str(kept.revision):
+                raise _conflict(target)
+            if metadata.get("uid", "") not in ("", old.get("metadata", {}).get("uid")):
                 raise _conflict(target)
             if not kept and asked.content_type != APPLY:
                 raise Refusal(404, "NotFound", f'{target.resource} "{target.name}" not found')
