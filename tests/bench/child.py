@@ -37,13 +37,16 @@ class Order:
         self.command, self.root, self.imds_url, exec_at, *self.options = words
         self.watch = Stopwatch(float(exec_at))
         self.opened: list[str] = []
+        self.listed: list[str] = []
 
     def count_opens(self) -> None:
-        """From here on, every file that Python opens: modules, settings, state. Not what the C library loads."""
+        """From here on, every file that Python opens and every folder that it lists. Not what the C library loads."""
 
         def hook(event: str, arguments: tuple[object, ...]) -> None:
             if event == "open" and isinstance(arguments[0], str) and arguments[0] not in _OURS:
                 self.opened.append(arguments[0])
+            if event == "os.listdir":
+                self.listed.append(str(arguments[0]))
 
         sys.addaudithook(hook)
 
@@ -54,7 +57,7 @@ class Order:
         # Not getrusage: its maximum is inherited over exec from whoever started this process.
         result |= {"phases": self.watch.phases, "peak_kib": _proc("/proc/self/status", "VmHWM")}
         if "count" in self.options:
-            result |= {"opened": self.opened, "read_bytes": _proc("/proc/self/io", "rchar")}
+            result |= {"opened": self.opened, "listed": self.listed, "read_bytes": _proc("/proc/self/io", "rchar")}
             result |= {"modules": sorted(sys.modules)}
         sys.stdout.write(f"\n{json.dumps(result)}\n")
 

@@ -39,7 +39,15 @@ class Node:
         """What one run asks of the outside; exact, so a test may rely on it."""
         with self.cloud.counted() as requests:
             result = self.run(command, "count").result
-        return Counts(requests, tuple(result["opened"]), result["read_bytes"], result["calls"], result["modules"], self)
+        return Counts(
+            requests,
+            tuple(result["opened"]),
+            tuple(result["listed"]),
+            result["read_bytes"],
+            result["calls"],
+            result["modules"],
+            self,
+        )
 
     def reboot(self) -> None:
         reboot(self.root)
@@ -49,6 +57,7 @@ class Node:
 class Counts:
     requests: dict[str, int]
     opened: tuple[str, ...]
+    listed: tuple[str, ...]
     read_bytes: int
     calls: dict[str, int]
     modules: list[str]
@@ -57,8 +66,16 @@ class Counts:
     @property
     def state_files(self) -> tuple[str, ...]:
         """Opened below the sandbox's root: settings, state, and what the plan looks at; each time it was opened."""
+        return self._below_root(self.opened)
+
+    @property
+    def state_folders(self) -> tuple[str, ...]:
+        """Listed below the sandbox's root; each time."""
+        return self._below_root(self.listed)
+
+    def _below_root(self, names: tuple[str, ...]) -> tuple[str, ...]:
         prefix = f"{self.node.root}/"
-        return tuple(name.removeprefix(prefix) for name in self.opened if name.startswith(prefix))
+        return tuple(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
 
 def bake_node(root: Path, published: Published, cloud: Cloud, venv: NodeVenv) -> Node:

@@ -36,6 +36,7 @@ def run(_arguments: argparse.Namespace) -> int:
             changed_since,
             _no_node,
             stamp=place / "run/bootwright/cluster-objects",
+            issued=place / "run/bootwright-issuer/issued",
         )
     here.watch.ends("poll")
     here.tell({"exit_code": exit_code, "text": text, "calls": {}})

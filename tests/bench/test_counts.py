@@ -79,6 +79,11 @@ def test_a_poll_reads_eight_files_once_each(poll: Counts) -> None:
     )
 
 
+def test_a_poll_lists_one_folder_once(poll: Counts) -> None:
+    """Of a control-plane node: whether the issuer has left it a node to label."""
+    assert poll.state_folders == ("run/bootwright-issuer/issued",)
+
+
 def test_a_poll_loads_no_library(poll: Counts) -> None:
     assert not HEAVY & set(poll.modules)
 
