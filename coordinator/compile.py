@@ -55,6 +55,7 @@ def _manifest(
         identity=_identity(spec, group),
         kube_proxy=_kube_proxy(spec),
         node_name=spec.node_name,
+        drift=spec.drift,
         pause_image=next((i.reference for i in images if "/pause:" in i.reference), DEFAULT_PAUSE),
         components=_components(spec),
         files=tuple(_file(file) for file in spec.files_for(group)),

@@ -276,6 +276,7 @@ class Manifest(Part):
     identity: Identity
     kube_proxy: KubeProxy = KubeProxy()
     node_name: Literal["private-dns", "instance-id"] = "private-dns"
+    drift: Literal["report", "repair"] = "report"  # what the hourly run does about changed files and stopped units
     pause_image: Word = "registry.k8s.io/pause:3.10.2"
     components: Components = Components()
     files: tuple[ExtraFile, ...] = ()

@@ -4,10 +4,12 @@ Intent is written first. After a power cut the next run goes on, and after too m
 with which the machine does not come up well is undone and never tried again on this machine.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from units.converge import Observer, converge, silent
+from units.drift import drifted, may_drift
 from units.errors import Retryable
 from units.facts import NodeFacts
 from units.generations import Generations, Journal
@@ -35,18 +37,25 @@ class Applied:
     digest: str  # of the manifest that was asked for
     report: Report
     failure: Failure | None = None
+    drift: tuple[Outcome, ...] = ()  # what somebody changed behind our back, and what nobody repaired
+
+
+HostFor = Callable[[Manifest], Host]
+"""The machine's ports for one manifest: what it may open, and whom it asks, depends on what was signed."""
 
 
 class Transaction:
     """One machine, one run. Every path ends with the machine on `target`, on what it ran before, or with a journal."""
 
-    def __init__(self, host: Host, facts: NodeFacts, *, observe: Observer = silent) -> None:
-        self._host = host
+    def __init__(self, host_for: HostFor, facts: NodeFacts, *, observe: Observer = silent) -> None:
+        self._host_for = host_for
         self._facts = facts
         self._observe = observe
-        self._kept = Generations(host.files)
 
-    def apply(self, target: Manifest) -> Applied:
+    def apply(self, target: Manifest, *, repair: bool = True) -> Applied:
+        """With `repair`, what drifted from the manifest that runs already is put right; else it is only told."""
+        self._host = self._host_for(target)
+        self._kept = Generations(self._host.files)
         digest = manifest_digest(target)
         the_plan = self._plan(target)  # Invalid before anything is touched
         journal = self._kept.journal
@@ -54,15 +63,17 @@ class Transaction:
             return self._undo(journal, digest, Report(()))
         current = self._kept.current
         if current is not None and journal is None and manifest_digest(current) == digest:
-            return self._converged_again(the_plan, digest)
+            return self._converged_again(the_plan, digest, repair=repair)
         return self._switch(target, the_plan, self._begin(digest, target, current, journal))
 
     def _plan(self, manifest: Manifest) -> Plan:
         return plan(manifest, self._facts)
 
-    def _converged_again(self, the_plan: Plan, digest: str) -> Applied:
-        report = converge(the_plan, self._host, observe=self._observe)
-        return Applied("failed" if report.failure else "unchanged", digest, report, report.failure)
+    def _converged_again(self, the_plan: Plan, digest: str, *, repair: bool) -> Applied:
+        drift = () if repair else drifted(the_plan, self._host)
+        wanted = the_plan if repair else Plan(tuple(one for one in the_plan if not may_drift(one)))
+        report = converge(wanted, self._host, observe=self._observe)
+        return Applied("failed" if report.failure else "unchanged", digest, report, report.failure, drift)
 
     def _begin(self, digest: str, target: Manifest, current: Manifest | None, journal: Journal | None) -> Journal:
         """Intent, durable before the first change; another attempt if this very target was begun before."""
@@ -105,6 +116,7 @@ class Transaction:
             self._kept.close_journal()
             return Applied("failed", digest, tried, failure)
         self._kept.write_journal(journal.model_copy(update={"phase": "undoing", "reason": reason}))
+        self._host = self._host_for(previous)
         report = self._converge(self._plan(previous))
         if report.failure:
             failure = report.failure

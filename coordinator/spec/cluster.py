@@ -154,6 +154,9 @@ class ClusterSpec(SpecModel):
     node_name: Literal["private-dns", "instance-id"] = "private-dns"
     """What a node is called in Kubernetes: by EC2's private DNS name, as the AWS cloud provider expects, or by the
     instance's id."""
+    drift: Literal["report", "repair"] = "report"
+    """What nodes do about files that somebody changed and units that somebody stopped: report them, or repair them within
+    the hour. Either way they take no new manifest while they are drifted; a reboot repairs."""
     identity: Identity = Identity()
     """How workers prove who they are."""
     trust: Trust = Trust()

@@ -56,7 +56,7 @@ def test_each_change_disrupts_exactly_what_it_must(name: str) -> None:
 def test_a_machine_restarts_exactly_what_was_said(name: str) -> None:
     (before, after), expected = CHANGES[name]
     machine = empty_machine()
-    Transaction(machine.host, FACTS).apply(before)
+    Transaction(lambda _manifest: machine.host, FACTS).apply(before)
     pods = {path: state for path, state in machine.files.entries.items() if "/manifests/" in path}
     machine.systemd.restarts.clear()
     assert converge(plan(after, FACTS), machine.host).failure is None

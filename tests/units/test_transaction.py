@@ -53,8 +53,12 @@ def host_of(machine: MemoryHost) -> Host:
     return replace(machine.host, probes=ProbesDouble(machine, machine.probes))
 
 
-def apply(machine: MemoryHost, target: Manifest) -> Applied:
-    return Transaction(host_of(machine), FACTS).apply(target)
+def transaction(host: Host) -> Transaction:
+    return Transaction(lambda _manifest: host, FACTS)
+
+
+def apply(machine: MemoryHost, target: Manifest, *, repair: bool = True) -> Applied:
+    return transaction(host_of(machine)).apply(target, repair=repair)
 
 
 def running(machine: MemoryHost) -> Manifest | None:
@@ -177,10 +181,10 @@ def with_another_kubelet() -> Manifest:
 def test_a_store_that_does_not_answer_is_waited_for_and_then_given_up() -> None:
     machine = on("node")
     for _attempt in range(MOST_ATTEMPTS):
-        found = Transaction(replace(host_of(machine), assets=SilentAssetsDouble()), FACTS).apply(with_another_kubelet())
+        found = transaction(replace(host_of(machine), assets=SilentAssetsDouble())).apply(with_another_kubelet())
         assert found.end == "failed"
         assert running(machine) == OLD["node"]
-    found = Transaction(replace(host_of(machine), assets=SilentAssetsDouble()), FACTS).apply(with_another_kubelet())
+    found = transaction(replace(host_of(machine), assets=SilentAssetsDouble())).apply(with_another_kubelet())
     assert found.end == "undone"
     assert running(machine) == OLD["node"]
 
@@ -189,7 +193,7 @@ def test_a_corrected_manifest_is_taken_in_the_middle_of_another_and_leaves_nothi
     machine = on("node")
     silent = replace(host_of(machine), assets=SilentAssetsDouble())
     begun = with_another_kubelet().model_copy(update={"files": (ExtraFile(path="/etc/issue", content="x"),)})
-    Transaction(silent, FACTS).apply(begun)
+    transaction(silent).apply(begun)
     assert apply(machine, with_file("node", "third\n")).end == "committed"
     assert leftovers(machine, with_file("node", "third\n")) == set()
 
@@ -206,6 +210,30 @@ def test_a_journal_that_cannot_be_read_counts_as_none() -> None:
     machine = on("node")
     machine.files.write(JOURNAL, b"{half", mode=0o600, owner="root", group="root")
     assert apply(machine, NEW["node"]).end == "committed"
+
+
+# --- drift ---
+
+
+def test_drift_is_repaired_or_only_told_as_the_operator_wants() -> None:
+    machine = on("node")
+    machine.files.write("/etc/motd", b"owned\n", mode=0o644, owner="root", group="root")
+    machine.systemd.active.discard("kubelet.service")
+    told = apply(machine, OLD["node"], repair=False)
+    assert {outcome.key for outcome in told.drift} == {"extra-file:/etc/motd", "unit:kubelet.service"}
+    assert (told.end, told.report.changed) == ("unchanged", ())
+    assert machine.files.entries["/etc/motd"].content == b"owned\n"
+    repaired = apply(machine, OLD["node"])
+    assert {outcome.key for outcome in repaired.report.changed} == {outcome.key for outcome in told.drift}
+    assert apply(machine, OLD["node"], repair=False).drift == ()
+
+
+def test_what_comes_due_is_done_even_where_drift_is_only_told() -> None:
+    machine = on("node")
+    machine.files.remove("/etc/kubernetes/pki/kubelet/server.pem")
+    found = apply(machine, OLD["node"], repair=False)
+    assert [outcome.key for outcome in found.report.changed] == ["certificates:issuer"]
+    assert found.drift == ()
 
 
 # --- power cuts, every one of them ---
@@ -225,12 +253,12 @@ class Wire:
 
 def cut(machine: MemoryHost, target: Manifest, last: int) -> None:
     with pytest.raises(Killed):
-        Transaction(tapped(host_of(machine), before=Wire(last).before), FACTS).apply(target)
+        transaction(tapped(host_of(machine), before=Wire(last).before)).apply(target)
 
 
 def calls(start: Callable[[], MemoryHost], target: Manifest) -> list[tuple[str, str]]:
     machine = start()
-    return changes_of(host_of(machine), lambda host: Transaction(host, FACTS).apply(target))
+    return changes_of(host_of(machine), lambda host: transaction(host).apply(target))
 
 
 @pytest.mark.slow
