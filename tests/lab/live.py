@@ -141,9 +141,15 @@ class LiveNode:
 
 
 @contextmanager
-def live_cluster(directory: Path, *, before_publish: Callable[[Scenario], None] = lambda _: None) -> Iterator[Scenario]:
+def live_cluster(
+    directory: Path,
+    *,
+    edit_spec: Callable[[str], str] = str,
+    before_publish: Callable[[Scenario], None] = lambda _: None,
+) -> Iterator[Scenario]:
     """Two groups, published: the demo's control plane, and workers. Ends the lab, whatever happens inside."""
     scenario = Scenario(directory, provide(KEPT), Screen())
+    scenario.edit_spec = edit_spec
     try:
         _up_when_the_bridge_is_free(scenario)
         scenario.found()

@@ -16,8 +16,8 @@ class Operator:
 
     scenario: Scenario
 
-    def refresh(self, *, days_ago: int = 0) -> None:
-        """As if nobody had refreshed since."""
+    def refresh(self, *, days_ago: float = 0) -> None:
+        """As if nobody had refreshed since; days_ago below zero: as somebody will do then."""
         self._repository(days_ago).refresh(self._cluster().signing_keys())
 
     def sign(self, draft: Draft) -> None:
@@ -26,7 +26,7 @@ class Operator:
     def _cluster(self) -> Cluster:
         return locate(Where(file=self.scenario.spec, keys=self.scenario.directory / "keys"))
 
-    def _repository(self, days_ago: int = 0) -> Repository:
+    def _repository(self, days_ago: float = 0) -> Repository:
         here = self._cluster()
         lag = timedelta(days=days_ago)
         return Repository(here.open_store(), Anchor(here.directory), clock=lambda: datetime.now(UTC) - lag)

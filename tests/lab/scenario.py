@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,7 @@ class Scenario:
         self.screen = screen
         self.spec = directory / "cluster.yaml"
         self.lab: LabClient | None = None
+        self.edit_spec: Callable[[str], str] = str  # what a test wants otherwise, before the cluster is founded
         self._image = ""
 
     @property
@@ -115,24 +116,23 @@ class Scenario:
         """Write the spec and found the cluster: bucket, keys, authorities."""
         outputs = self.client.outputs
         self.screen.step("A cluster spec")
-        self.spec.write_text(
-            SPEC.format(
-                cluster=CLUSTER,
-                version=self.provided.version,
-                bucket=BUCKET,
-                vpc=outputs["vpc_id"],
-                zone=ZONE,
-                subnet=outputs["private_subnet_ids"][ZONE],
-                group=GROUP,
-                workers=WORKERS,
-                worker_type=WORKER_TYPE,
-                components="" if self.provided.kube_proxy else WITHOUT_KUBE_PROXY,
-                gib=VOLUME_GIB,
-                image=self._image,
-                kms=outputs["kms_key_arn"],
-                endpoint=self.client.endpoint_url,
-            )
+        text = SPEC.format(
+            cluster=CLUSTER,
+            version=self.provided.version,
+            bucket=BUCKET,
+            vpc=outputs["vpc_id"],
+            zone=ZONE,
+            subnet=outputs["private_subnet_ids"][ZONE],
+            group=GROUP,
+            workers=WORKERS,
+            worker_type=WORKER_TYPE,
+            components="" if self.provided.kube_proxy else WITHOUT_KUBE_PROXY,
+            gib=VOLUME_GIB,
+            image=self._image,
+            kms=outputs["kms_key_arn"],
+            endpoint=self.client.endpoint_url,
         )
+        self.spec.write_text(self.edit_spec(text))
         self.screen.note(self.spec.read_text().rstrip())
         self.screen.step("Founding the cluster: bucket, signing keys, authorities")
         # Keys of a demo before: that cluster went with its region.
