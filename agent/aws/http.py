@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 from urllib.parse import urlsplit
 
 CHUNK = 64 * 1024
@@ -93,9 +93,18 @@ class Http:
 
     @contextmanager
     def exchange(
-        self, method: str, url: str, *, headers: Mapping[str, str], timeouts: Timeouts, body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        timeouts: Timeouts,
+        body: bytes | BinaryIO | None = None,
     ) -> Iterator[Response]:
-        """Send, and hand out the response while it may be read. Raises Broken."""
+        """Send, and hand out the response while it may be read. Raises Broken.
+
+        A file is sent from its beginning; `headers` then say its Content-Length.
+        """
         parts = urlsplit(url)
         server, path = f"{parts.scheme}://{parts.netloc}", parts.path or "/"
         target = f"{path}?{parts.query}" if parts.query else path
@@ -149,13 +158,15 @@ def _ask(
     method: str,
     target: str,
     headers: Mapping[str, str],
-    body: bytes | None,
+    body: bytes | BinaryIO | None,
     timeouts: Timeouts,
 ) -> http.client.HTTPResponse:
     if connection.sock is None:
         connection.timeout = timeouts.connect
         connection.connect()
     connection.sock.settimeout(timeouts.read)
+    if body is not None and not isinstance(body, bytes):
+        body.seek(0)
     connection.request(method, target, body=body, headers={"User-Agent": "bootwright-agent", **headers})
     return connection.getresponse()
 

@@ -1,13 +1,16 @@
-"""S3 for a node: get, get into a file, put. Bounded in bytes and time, and every refusal explained (s3_errors).
+"""S3 for a node: get and put, small or from a file; head, list, delete.
 
-Not botocore: its S3 client costs 250 ms of import and model loading on a path that runs every minute (trust.md 1.1).
+Bounded in bytes and time, and every refusal explained (s3_errors). Not botocore: its S3 client costs 250 ms of import
+and model loading on a path that runs every minute (trust.md 1.1).
 """
 
+import base64
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import IO, Generic, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, BinaryIO, Generic, Protocol, TypeVar
+from urllib.parse import quote
 
 from agent.aws import s3_errors
 from agent.aws.credentials import CredentialSource
@@ -15,9 +18,13 @@ from agent.aws.http import Broken, Http, Response, Timeouts, TooLarge
 from agent.aws.sigv4 import encode_path, sign
 from agent.waits import Waits
 
+if TYPE_CHECKING:
+    from agent.aws.s3_listing import Listed, Page  # its HTML entities are nothing for the poll of every minute
+
 Result = TypeVar("Result")
 LIMIT = 60.0  # seconds in all for a small object, retries included
 _MAX_ERROR = 64 * 1024
+_MAX_PAGE = 4 * 1024 * 1024  # of a listing: a thousand keys of at most 1 kB
 SLOWEST = 2_000_000  # bytes per second that a large object must at least come with
 
 
@@ -46,14 +53,23 @@ class Bucket:
     def url(self, key: str) -> str:
         if any(part in (".", "..", "") for part in key.split("/")):
             raise ValueError(f"{key!r} is not a plain S3 key")  # HTTP clients rewrite such paths after signing
-        path = encode_path(key)
+        return f"{self._root}/{encode_path(key)}"
+
+    def listing_url(self, prefix: str, token: str) -> str:
+        query = {"encoding-type": "url", "list-type": "2", "prefix": prefix}
+        query |= {"continuation-token": token} if token else {}
+        pairs = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in sorted(query.items()))
+        return f"{self._root}/?{pairs}"
+
+    @property
+    def _root(self) -> str:
         if self.endpoint:
-            return f"{self.endpoint.rstrip('/')}/{self.name}/{path}"
+            return f"{self.endpoint.rstrip('/')}/{self.name}"
         suffix = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
         host = f"s3.{self.region}.{suffix}"
         if "." in self.name:  # the certificate *.s3.REGION covers one label only
-            return f"https://{host}/{self.name}/{path}"
-        return f"https://{self.name}.{host}/{path}"
+            return f"https://{host}/{self.name}"
+        return f"https://{self.name}.{host}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +79,15 @@ class _Request(Generic[Result]):
     read: Callable[[Response, s3_errors.Asked], Result]
     timeouts: Timeouts
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytes | BinaryIO = b""
+    body_sha256: str = ""  # of a file
+    url: str = ""  # if it is not the object's
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    size: int
+    sha256: str  # hex; empty if the object was stored without this checksum, or in parts
 
 
 class S3:
@@ -137,6 +161,45 @@ class S3:
 
         return self._call(_Request("PUT", key, read, self._timeouts, headers, body))
 
+    def put_file(self, key: str, file: BinaryIO, *, size: int, sha256: str) -> None:
+        """Stream a file of at most 5 GiB; S3 stores it only if what arrives has this hex digest, and keeps that."""
+        timeouts = Timeouts(self._timeouts.connect, self._timeouts.read, self._timeouts.total + size / SLOWEST)
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        headers = {
+            "Content-Length": str(size),
+            "x-amz-checksum-sha256": checksum,
+            "x-amz-sdk-checksum-algorithm": "SHA256",
+        }
+        self._call(_Request("PUT", key, _nothing, timeouts, headers, file, sha256))
+
+    def head(self, key: str) -> Head:
+        """Raises NoSuchKey."""
+
+        def read(response: Response, _asked: s3_errors.Asked) -> Head:
+            checksum = response.headers.get("x-amz-checksum-sha256", "")
+            whole = base64.b64decode(checksum).hex() if checksum and "-" not in checksum else ""
+            return Head(int(response.headers.get("content-length", 0)), whole)
+
+        return self._call(_Request("HEAD", key, read, self._timeouts, {"x-amz-checksum-mode": "ENABLED"}))
+
+    def list(self, prefix: str, *, most: int) -> "tuple[Listed, ...]":
+        """Every object whose key starts with `prefix`, in order of key; TooLong if there are more than `most`."""
+        found: list[Listed] = []
+        token = ""
+        while True:
+            url = self._bucket.listing_url(prefix, token)
+            page = self._call(_Request("GET", prefix, _page, self._timeouts, url=url))
+            found += page.objects
+            if len(found) > most:
+                raise s3_errors.TooLong("s3-listing-too-long", f"more than {most} objects lie under {prefix}")
+            if not page.next_token:
+                return tuple(found)
+            token = page.next_token
+
+    def delete(self, key: str) -> None:
+        """Nothing happens if it is gone already."""
+        self._call(_Request("DELETE", key, _nothing, self._timeouts))
+
     def _call(self, request: _Request[Result]) -> Result:
         return self._waits.until(
             f"S3 {request.method} {request.key}",
@@ -148,15 +211,20 @@ class S3:
 
     def _once(self, request: _Request[Result]) -> Result:
         credentials = self._credentials()
-        url, now = self._bucket.url(request.key), datetime.now(UTC)
+        url, now = request.url or self._bucket.url(request.key), datetime.now(UTC)
         asked = s3_errors.Asked(
-            request.method, self._bucket.name, self._bucket.region, request.key, credentials.source, now
+            "LIST" if request.url else request.method,
+            self._bucket.name,
+            self._bucket.region,
+            request.key,
+            credentials.source,
+            now,
         )
         headers = sign(
             request.method,
             url,
             headers=request.headers,
-            body=request.body,
+            body=request.body if isinstance(request.body, bytes) else request.body_sha256,
             credentials=credentials,
             scope=(self._bucket.region, "s3"),
             now=now,
@@ -165,7 +233,7 @@ class S3:
             with self._http.exchange(
                 request.method, url, headers=headers, timeouts=request.timeouts, body=request.body or None
             ) as response:
-                if response.status in (200, 304):
+                if response.status in (200, 204, 304):
                     return request.read(response, asked)
                 error = s3_errors.explain(asked, response.status, response.headers, _start_of(response))
         except Broken as broken:
@@ -173,6 +241,19 @@ class S3:
         if isinstance(error, s3_errors.ExpiredToken):
             self._renew()
         raise error
+
+
+def _nothing(response: Response, _asked: s3_errors.Asked) -> None:
+    response.body(limit=_MAX_ERROR)
+
+
+def _page(response: Response, asked: s3_errors.Asked) -> "Page":
+    from agent.aws.s3_listing import read_page
+
+    try:
+        return read_page(response.body(limit=_MAX_PAGE))
+    except TooLarge as error:
+        raise s3_errors.too_long(asked, _MAX_PAGE) from error
 
 
 def _start_of(response: Response) -> bytes:

@@ -8,6 +8,13 @@ from datetime import datetime
 from units.errors import BootwrightError, Fatal, Refused, Retryable
 
 _CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_ACTIONS = {
+    "GET": "s3:GetObject",
+    "HEAD": "s3:GetObject",
+    "PUT": "s3:PutObject",
+    "DELETE": "s3:DeleteObject",
+    "LIST": "s3:ListBucket",
+}
 _MESSAGE = re.compile(rb"<Message>([^<]{1,300})</Message>")
 
 
@@ -48,7 +55,7 @@ class Asked:
 
     @property
     def action(self) -> str:
-        return {"GET": "s3:GetObject", "PUT": "s3:PutObject"}.get(self.method, f"s3:{self.method}")
+        return _ACTIONS.get(self.method, f"s3:{self.method}")
 
     @property
     def where(self) -> str:
@@ -187,6 +194,14 @@ def _busy(asked: Asked, answer: _Answer) -> Transient:
     )
 
 
+def _damaged(asked: Asked, answer: _Answer) -> Transient:
+    return Transient(
+        "s3-damaged-on-the-way",
+        f"S3 received other bytes for {asked.where} than were sent, and stored nothing: {answer.said}",
+        remedy="this passes by itself; if not, a proxy on the way changes what it carries",
+    )
+
+
 def _unexpected(asked: Asked, answer: _Answer) -> Fatal:
     return Fatal(
         "s3-unexpected",
@@ -210,6 +225,9 @@ _BY_CODE: Mapping[str, _Explanation] = {
     "TemporaryRedirect": _elsewhere,
     "AuthorizationHeaderMalformed": _elsewhere,
     "IllegalLocationConstraintException": _elsewhere,
+    "BadDigest": _damaged,
+    "XAmzContentChecksumMismatch": _damaged,
+    "XAmzContentSHA256Mismatch": _damaged,
     "SlowDown": _busy,
     "RequestTimeout": _busy,
     "OperationAborted": _busy,

@@ -20,14 +20,17 @@ def sign(
     url: str,
     *,
     headers: Mapping[str, str],
-    body: bytes,
+    body: bytes | str,
     credentials: Credentials,
     scope: tuple[str, str],
     now: datetime,
 ) -> dict[str, str]:
-    """Every header to send. `scope` is (region, service); the path of `url` must be percent-encoded once already."""
+    """Every header to send. `scope` is (region, service); the path of `url` must be percent-encoded once already.
+
+    A `body` that is not held in memory is given by its hex sha256.
+    """
     parts = urlsplit(url)
-    digest = hashlib.sha256(body).hexdigest()
+    digest = body if isinstance(body, str) else hashlib.sha256(body).hexdigest()
     time = now.strftime("%Y%m%dT%H%M%SZ")
     signed = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
     signed |= {"host": parts.netloc, "x-amz-date": time, "x-amz-content-sha256": digest}

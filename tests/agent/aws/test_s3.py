@@ -218,3 +218,41 @@ def test_keys_that_an_http_client_would_rewrite_are_never_asked_for(key) -> None
 def test_objects_do_not_print_their_content(s3) -> None:
     s3.put("x", b"private")
     assert "private" not in repr(s3.get("x", max_bytes=10))
+
+
+def test_a_file_is_put_with_its_checksum_and_head_tells_it(s3) -> None:
+    content = bytes(range(256)) * 10_000
+    digest = hashlib.sha256(content).hexdigest()
+    file = io.BytesIO(content)
+    file.seek(77)  # it is sent from its beginning
+    s3.put_file("demo/etcd/main/backups/x y:z/snapshot.db", file, size=len(content), sha256=digest)
+    head = s3.head("demo/etcd/main/backups/x y:z/snapshot.db")
+    assert (head.size, head.sha256) == (len(content), digest)
+    with pytest.raises(s3_errors.NoSuchKey):
+        s3.head("demo/none")
+
+
+def test_a_listing_goes_over_all_pages_and_stops_at_the_limit(s3) -> None:
+    keys = [f"demo/list/{number:04} &<>%+é" for number in range(1002)]
+    for key in keys:
+        s3.put(key, b"1")
+    assert [one.key for one in s3.list("demo/list/", most=2000)] == keys
+    assert {one.size for one in s3.list("demo/list/0001", most=2000)} == {1}
+    assert s3.list("demo/nothing/", most=10) == ()
+    with pytest.raises(s3_errors.TooLong):
+        s3.list("demo/list/", most=1001)
+
+
+def test_a_deleted_object_is_gone_and_deleting_it_again_is_fine(s3) -> None:
+    s3.put("demo/gone", b"1")
+    s3.delete("demo/gone")
+    s3.delete("demo/gone")
+    with pytest.raises(s3_errors.NoSuchKey):
+        s3.get("demo/gone", max_bytes=1)
+
+
+def test_a_file_that_was_damaged_on_the_way_is_sent_again(server, answer, waits) -> None:
+    s3 = S3(Bucket("demo-bucket", "eu-west-1", server.url), lambda: KEYS, waits=waits, timeouts=FAST)
+    server.script(answer(400, b"<Error><Code>BadDigest</Code><Message>no</Message></Error>"), answer(200))
+    s3.put_file("k", io.BytesIO(b"abc"), size=3, sha256=hashlib.sha256(b"abc").hexdigest())
+    assert [body for _method, _path, _headers, body in server.requests] == [b"abc", b"abc"]
