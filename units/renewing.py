@@ -7,7 +7,7 @@ reason to leave a kubelet stopped after a reboot; it becomes one for an alarm wh
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from units.converge import Observer, converge
+from units.converge import Observer, converge, silent
 from units.credentials import Certificate
 from units.errors import Retryable
 from units.host import Host
@@ -49,9 +49,7 @@ def usable_life(resource: Resource, host: Host) -> float | None:
     return min(lives) if len(lives) == len(leaves) else None
 
 
-def converge_patiently(
-    plan: Plan, host: Host, *, observe: Observer | None = None
-) -> tuple[Report, tuple[Postponed, ...]]:
+def converge_patiently(plan: Plan, host: Host, *, observe: Observer = silent) -> tuple[Report, tuple[Postponed, ...]]:
     """`converge`, that goes on past a failed renewal which can wait; such a one is reported as skipped, with why."""
     outcomes: list[Outcome] = []
     postponed: list[Postponed] = []
@@ -83,9 +81,8 @@ def _same_wait(
                 yield resource.key, left
 
 
-def _counting(observe: Observer | None, done: int, total: int) -> Observer:
+def _counting(observe: Observer, done: int, total: int) -> Observer:
     def counted(resource: Resource, number: int, _of: int) -> None:
-        if observe:
-            observe(resource, done + number, total)
+        observe(resource, done + number, total)
 
     return counted
