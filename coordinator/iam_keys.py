@@ -1,6 +1,7 @@
 """Which KMS keys a cluster uses: from the operator's key directory, or, before `init`, from the spec."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -15,17 +16,32 @@ from coordinator.tuf_api import Metadata, Root
 from units.errors import Fatal
 
 
-def keys_of(spec: ClusterSpec, directory: KeyDirectory) -> Keys:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Keys that init, or a rotation, will be told to use: `awskms:ARN`, or the ARN alone."""
+
+    secrets: str | None = None
+    targets: str | None = None
+    online: str | None = None
+
+
+def keys_of(spec: ClusterSpec, directory: KeyDirectory, chosen: Chosen) -> Keys:
     """`uid` is None where the directory holds no cluster."""
     record = _record(directory)
     root = directory.read(ROOT_FILE)
-    secrets = record.secrets_key if record else spec.trust.secrets_key
+    secrets = _scheme(chosen.secrets) or (record.secrets_key if record else spec.trust.secrets_key)
+    targets = [*(_uris(root, "targets") if root else ()), _scheme(chosen.targets)]
+    online = [*(uri for role in ("timestamp", "snapshot") for uri in (_uris(root, role) if root else ()))]
     return Keys(
         uid=record.uid if record else None,
         secrets=next(iter(_arns([secrets])), None),
-        targets=_arns(_uris(root, "targets")) if root else (),
-        online=_arns([*_uris(root, "timestamp"), *_uris(root, "snapshot")]) if root else (),
+        targets=_arns(targets),
+        online=_arns([*online, _scheme(chosen.online)]),
     )
+
+
+def _scheme(arn: str | None) -> str:
+    return f"{SCHEME}{arn.removeprefix(SCHEME)}" if arn else ""
 
 
 def _record(directory: KeyDirectory) -> Record | None:

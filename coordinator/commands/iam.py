@@ -9,6 +9,7 @@ from coordinator.console import print_json, show_table, warn
 
 if TYPE_CHECKING:
     from coordinator.iam import Place, Wanted
+    from coordinator.iam_keys import Chosen
     from coordinator.location import Cluster
     from coordinator.spec import ClusterSpec
 
@@ -61,6 +62,17 @@ def iam(
             "S3, EC2 and KMS in the VPC.",
         ),
     ] = False,
+    kms: Annotated[
+        str | None, typer.Option("--kms", help="Before init: the symmetric KMS key for secrets.", metavar="ARN")
+    ] = None,
+    targets_key: Annotated[
+        str | None,
+        typer.Option("--targets-key", help="Before init or a rotation: a KMS key that signs content.", metavar="ARN"),
+    ] = None,
+    online_key: Annotated[
+        str | None,
+        typer.Option("--online-key", help="Before init or a rotation: a KMS key that signs freshness.", metavar="ARN"),
+    ] = None,
     file: File = None,
     store: StoreUrl = None,
     cluster: ClusterName = None,
@@ -69,6 +81,7 @@ def iam(
     keys: Keys = None,
 ) -> None:
     from coordinator.iam import Wanted, policy, trust_policy
+    from coordinator.iam_keys import Chosen
     from coordinator.location import Where, locate
     from units.errors import Invalid
 
@@ -79,7 +92,7 @@ def iam(
             raise Invalid("iam-role-needed", "--trust and --profile are about a role", remedy="coordinator iam node")
         _explain(spec)
         return
-    place = _place(here, spec)
+    place = _place(here, spec, Chosen(kms, targets_key, online_key))
     if trust:
         _require_machine(role)
         print_json(trust_policy(place))
@@ -102,11 +115,11 @@ def _spec_of(here: "Cluster") -> "ClusterSpec":
     return here.spec.model_copy(update={"store": here.location, "region": here.aws.region or here.spec.region})
 
 
-def _place(here: "Cluster", spec: "ClusterSpec") -> "Place":
+def _place(here: "Cluster", spec: "ClusterSpec", chosen: "Chosen") -> "Place":
     from coordinator.iam import place_of
     from coordinator.iam_keys import keys_of
 
-    keys = keys_of(spec, here.directory)
+    keys = keys_of(spec, here.directory, chosen)
     if keys.uid is None:
         warn(
             f"{here.directory.path} holds no cluster yet, so the policy is bound to its name alone: print it again "
