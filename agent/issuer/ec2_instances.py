@@ -150,7 +150,7 @@ def _instance(item: ET.Element, *, owner: str) -> Instance:
         http_tokens=text("metadataOptions/httpTokens"),
         hop_limit=int(text("metadataOptions/httpPutResponseHopLimit") or 0),
         launched=launched,
-        attached=min([launched, *primary]),
+        attached=min(primary, default=launched),
         tags={tag.findtext("key") or "": tag.findtext("value") or "" for tag in item.iterfind("tagSet/item")},
     )
 

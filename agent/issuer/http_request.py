@@ -37,8 +37,12 @@ class Exchange:
             head = await self._next()
             if not isinstance(head, h11.Request):
                 raise Unacceptable("no request")
-            if head.method != b"POST" or head.target != PATH.encode():
-                raise Unacceptable("another method or path")
+            if (head.method, head.target, head.http_version) != (b"POST", PATH.encode(), b"1.1"):
+                raise Unacceptable("another method, path or version")
+            if sum(len(name) + len(value) for name, value in head.headers) > self._limits.head:
+                raise Unacceptable(f"a head of more than {self._limits.head} bytes")  # h11 counts in whole reads
+            if any(name == b"transfer-encoding" for name, _ in head.headers):
+                raise Unacceptable("a body whose length is not said first")
             body = bytearray()
             while not isinstance(event := await self._next(), h11.EndOfMessage):
                 if not isinstance(event, h11.Data):

@@ -1,6 +1,7 @@
 """The issuer's door: TLS, one request a connection, hard limits; ends when nobody has come for a while."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -18,6 +19,8 @@ from agent.issuer.limits import Limits
 from agent.issuer.rates import Rates
 
 logger = logging.getLogger("bootwright.issuer")
+
+_HEAR_OUT = 0.5  # seconds
 
 Work = Callable[[Asked], Answer]
 """Called in a thread of the pool; may block, never raises."""
@@ -123,10 +126,11 @@ class Server:
             request = await exchange.request()
         except Unacceptable as reason:
             logger.warning("refused: %s", reason, extra={"code": "request-malformed", "source": source})
-            answer = answers.REFUSED
-        else:
-            certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            answer = await self._answer(Asked(source, request.authorizations, certificate, request.body))
+            writer.write(exchange.response(answers.REFUSED))
+            await _hear_out(reader)
+            return
+        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        answer = await self._answer(Asked(source, request.authorizations, certificate, request.body))
         writer.write(exchange.response(answer))
         await writer.drain()
 
@@ -145,6 +149,14 @@ class Server:
     def _worked(self, _: "Future[Answer]") -> None:
         with self._lock:
             self._waiting -= 1
+
+
+async def _hear_out(reader: asyncio.StreamReader) -> None:
+    """Who is still sending when the connection closes loses the answer (RFC 9112 9.6): a moment, not for ever."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_HEAR_OUT):
+            while await reader.read(64 * 1024):
+                pass
 
 
 def _quiet(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:

@@ -54,6 +54,7 @@ class StsDouble:
     skew: float = 900.0  # as for a presigned URL: the issuer's own window is what counts
     region: str = REGION
     asked: list[tuple[str, str]] = field(default_factory=list)
+    signatures: list[str] = field(default_factory=list)
 
     def respond(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
         self.asked.append((method, path))
@@ -64,6 +65,7 @@ class StsDouble:
         signature = parse_authorization(headers.get("authorization", ""))
         if signature is None:
             return _sts_error("MissingAuthenticationToken")
+        self.signatures.append(signature.value)
         principal = self.principals.get(signature.access_key)
         if principal is None or principal.token != headers.get("x-amz-security-token"):
             return _sts_error("InvalidClientTokenId")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -61,10 +62,16 @@ def exchange(world: World, port: int, request: bytes, credential: bytes | None =
     answer = b""
     with connected(world, port, credential) as connection, contextlib.suppress(ConnectionError, ssl.SSLError):
         connection.sendall(request)
-        while chunk := connection.recv(65536):
+        while not _whole(answer) and (chunk := connection.recv(65536)):
             answer += chunk
     head, _, body = answer.partition(b"\r\n\r\n")
     return head, body
+
+
+def _whole(answer: bytes) -> bool:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    found = re.search(rb"\r\nContent-Length: ([0-9]+)", head)
+    return found is not None and len(body) >= int(found[1])
 
 
 def post(body: bytes, *authorizations: str, path: str = "/v1/node-certificates") -> bytes:
