@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from units.errors import Refused
 
-InitialState = Literal["new", "existing"]
+InitialState = Literal["new", "existing", "rejoin"]
 
 
 class RestoreFrom(BaseModel):
@@ -40,6 +40,7 @@ class BootstrapRecord(BaseModel):
     token: str  # of this generation: members of two generations never talk to each other
     volumes: dict[str, str]  # member -> volume id
     started: tuple[str, ...] = ()  # members that have been ready once: from then on an empty volume is a lost one
+    replacing: str | None = None  # the one member that begins anew, on an empty volume, under a new member id
     created_by: str  # instance id, or the operator who restores
     restore: RestoreFrom | None = None  # what this generation began with; None for the first
 
@@ -52,7 +53,21 @@ class BootstrapRecord(BaseModel):
     def with_started(self, member: str) -> "BootstrapRecord":
         """A member is ready: the cluster is established, and this member's data counts."""
         return self.model_copy(
-            update={"state": "established", "started": tuple(sorted({*self.started, member}))},
+            update={
+                "state": "established",
+                "started": tuple(sorted({*self.started, member})),
+                "replacing": None if self.replacing == member else self.replacing,
+            },
+        )
+
+    def with_replacement(self, member: str, volume_id: str) -> "BootstrapRecord":
+        """The member begins anew on this volume; what it had before counts no more."""
+        return self.model_copy(
+            update={
+                "volumes": {**self.volumes, member: volume_id},
+                "started": tuple(name for name in self.started if name != member),
+                "replacing": member,
+            }
         )
 
 
@@ -73,24 +88,20 @@ def decode_record(content: bytes, key: str) -> BootstrapRecord:
 
 
 def initial_state(
-    record: BootstrapRecord, *, etcd: str, member: str, members: Collection[str], volume_id: str
+    record: BootstrapRecord, *, etcd: str, member: str, members: Collection[str], volume_id: str, attempted: bool
 ) -> InitialState:
     """How a member whose volume holds no data may start.
 
-    `new` while the cluster forms. Once it is established, a member that was never ready joins with `existing`: two of
+    `new` while the cluster forms. Once it is established, a member that was never seen joins with `existing`: two of
     three form the quorum before the third machine has booted (measured on etcd 3.4.23 and 3.5.16: it gets the log from
-    the leader). Refused for a volume whose data is gone.
+    the leader). One that was registered may have voted, and have forgotten with its data what for: as the member it was
+    it could elect a leader without what the others stored. It begins anew: `rejoin` (units.etcd_rejoin). `attempted`
+    says that etcd may have been started on this volume in this generation; a record from a backup may not know it.
     """
+    if record.state == "established":
+        unseen = member not in record.volumes and not attempted and len(members) > 1
+        return "existing" if unseen else "rejoin"
     known = record.volumes.get(member, volume_id)
-    lost = record.state == "established" and (known != volume_id or member in record.started or len(members) == 1)
-    if lost:
-        raise Refused(
-            "etcd-volume-lost",
-            f"the etcd cluster {etcd!r} is established, but {volume_id} of member {member!r} holds no data"
-            + ("" if known == volume_id else f"; its data is on {known}"),
-            remedy="this is a lost volume, not a new cluster: attach the right volume, or restore a backup "
-            f"(`coordinator etcd restore`); the record is {record_key(etcd)}",
-        )
     if known != volume_id:
         raise Refused(
             "etcd-volume-changed",

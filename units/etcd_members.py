@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
+from units.errors import Fatal
+
 
 def quorum(voters: int) -> int:
     """How many of so many voters must agree."""
@@ -94,3 +96,16 @@ class EtcdAccess(Protocol):
 
     def backup(self, etcd: str, client_urls: Sequence[str], reason: str) -> str:
         """Take a snapshot, prove it whole, store it; the backup's name. Raises if there is any doubt about it."""
+
+
+class NoEtcd:
+    """What a machine without etcd has for `EtcdAccess`."""
+
+    def admin(self, etcd: str, client_urls: Sequence[str]) -> AbstractContextManager[EtcdAdmin]:
+        raise self._refusal(etcd, client_urls)
+
+    def backup(self, etcd: str, client_urls: Sequence[str], reason: str) -> str:
+        raise self._refusal(etcd, client_urls, reason)
+
+    def _refusal(self, etcd: str, *_asked: object) -> Fatal:
+        return Fatal("no-etcd", f"this machine has no client for etcd {etcd!r}")

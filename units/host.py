@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from pki.request import CertificateRequest
+from units.etcd_members import EtcdAccess, NoEtcd
 from units.evidence import DeviceEvidence
 
 
@@ -260,3 +261,4 @@ class Host:
     records: Records
     probes: Probes
     clock: Clock
+    etcd: EtcdAccess = field(default_factory=NoEtcd)

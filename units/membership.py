@@ -6,15 +6,20 @@ find permission to begin anew. API servers start only after EtcdEstablished.
 """
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from units.bootstrap_record import BootstrapRecord, InitialState, decode_record, initial_state, record_key
 from units.errors import Refused, Retryable
+from units.etcd_peers import EtcdPeers, refresh_quietly
+from units.etcd_rejoin import EtcdUrls, Rejoin
 from units.host import HeldVolume, Host, VolumeClaim
 from units.resource import Change, Description
 
+Grant = Literal["new", "existing"]
+
 HEALTH_SECONDS = 120.0  # how long one run waits for a member that has just started
+_LOOK_FOR_PEERS = 5.0  # Go keeps what /etc/hosts said for as long
 _ATTEMPTS = 10  # members of one cluster race for the record: a handful of losers at most
 
 
@@ -31,6 +36,7 @@ class EtcdBootstrap:
     environment: str  # file under /run that etcd's unit reads
     token: str  # of generation 1
     instance_id: str
+    urls: EtcdUrls = field(default_factory=EtcdUrls)  # a member that lost its data asks the others
 
     @property
     def key(self) -> str:
@@ -46,10 +52,10 @@ class EtcdBootstrap:
             _grant(host, self.environment, "existing")
             return
         held = _held(host, self.claim)
-        record = self._registered(host, held)
-        state = self._initial_state(record, held)
-        if state == "new":
-            self._mark_attempt(host, record)
+        record, state = self._registered(host, held)
+        if state == "rejoin":
+            record, state = Rejoin(self.claim.etcd, self.urls, held).prepare(host), "existing"
+        self._mark_attempt(host, record)
         _grant(host, self.environment, state)
 
     def describe(self) -> Description:
@@ -57,8 +63,7 @@ class EtcdBootstrap:
         return Description(self.key, (record, f"token {self.token}", "new once, then existing"))
 
     def _has_data(self, host: Host) -> bool:
-        """A write-ahead log exists."""
-        return any(name.endswith(".wal") for name in host.files.list(f"{self.path}/data/member/wal"))
+        return has_data(host, self.path)
 
     def _decided(self, host: Host) -> bool:
         """The grant that is written still follows from the record: it may have been established meanwhile."""
@@ -66,27 +71,39 @@ class EtcdBootstrap:
         if held is None or found is None:
             return False
         record = decode_record(found.content, record_key(self.claim.etcd))
-        if record.volumes.get(held.member) != held.volume_id:
+        if record.volumes.get(held.member) != held.volume_id or held.member in record.started:
             return False
-        state = self._initial_state(record, held)
-        return _granted(host, self.environment) == state and (state == "existing" or self._attempted(host))
+        state = "new" if record.state == "bootstrapping" else "existing"
+        return _granted(host, self.environment) == state and self._attempted(host, record)
 
-    def _initial_state(self, record: BootstrapRecord, held: HeldVolume) -> InitialState:
-        claim = self.claim
+    def _initial_state(self, host: Host, record: BootstrapRecord, held: HeldVolume) -> InitialState:
         return initial_state(
-            record, etcd=claim.etcd, member=held.member, members=claim.members, volume_id=held.volume_id
+            record,
+            etcd=self.claim.etcd,
+            member=held.member,
+            members=self.claim.members,
+            volume_id=held.volume_id,
+            attempted=self._attempted(host, record),
         )
 
-    def _attempted(self, host: Host) -> bool:
-        return host.files.read(f"{self.path}/.bootstrap.json") is not None
+    def _attempted(self, host: Host, record: BootstrapRecord) -> bool:
+        """Something unreadable is a trace of an attempt, too."""
+        found = host.files.read(f"{self.path}/.bootstrap.json")
+        if found is None:
+            return False
+        try:
+            return bool(json.loads(found.content or b"")["generation"] == record.generation)
+        except (ValueError, KeyError, TypeError):
+            return True
 
     def _mark_attempt(self, host: Host, record: BootstrapRecord) -> None:
+        """Before etcd's first write: from here on its votes may exist, whether or not its log is found again."""
         content: dict[str, Any] = {"generation": record.generation, "token": record.token, "attempted": True}
         encoded = (json.dumps(content, sort_keys=True) + "\n").encode()
         host.files.write(f"{self.path}/.bootstrap.json", encoded, mode=0o644, owner="root", group="root")
 
-    def _registered(self, host: Host, held: HeldVolume) -> BootstrapRecord:
-        """The record, with this member's volume in it; created by whoever comes first."""
+    def _registered(self, host: Host, held: HeldVolume) -> tuple[BootstrapRecord, InitialState]:
+        """The record with this member's volume in it, created by whoever comes first; and how the member may start."""
         key = record_key(self.claim.etcd)
         for _attempt in range(_ATTEMPTS):
             found = host.records.get(key)
@@ -99,15 +116,15 @@ class EtcdBootstrap:
                     created_by=self.instance_id,
                 )
                 if host.records.create(key, record.encode()):
-                    return record
+                    return record, "new"
                 continue
             record = decode_record(found.content, key)
-            self._initial_state(record, held)  # Refused before anything is written
-            if held.member in record.volumes:
-                return record
+            state = self._initial_state(host, record, held)  # Refused before anything is written
+            if held.member in record.volumes or state == "rejoin":
+                return record, state
             joined = record.with_volume(held.member, held.volume_id)
             if host.records.replace(key, joined.encode(), found.etag):
-                return joined
+                return joined, state
         raise Retryable("etcd-record-contended", f"{key} kept changing under {_ATTEMPTS} attempts to join it")
 
 
@@ -119,6 +136,8 @@ class EtcdEstablished:
     path: str
     environment: str
     health_url: str
+    urls: EtcdUrls = field(default_factory=EtcdUrls)
+    peers: EtcdPeers | None = None  # whose names are looked up again while this waits
 
     @property
     def key(self) -> str:
@@ -134,6 +153,7 @@ class EtcdEstablished:
         return Change("record the cluster as established")
 
     def apply(self, host: Host) -> None:
+        self._vote_if_learner(host)
         self._wait_until_ready(host)
         self._record(host)
         _grant(host, self.environment, "existing")
@@ -142,6 +162,15 @@ class EtcdEstablished:
     def describe(self) -> Description:
         record = f"record {record_key(self.claim.etcd)} established"
         return Description(self.key, (f"ready at {self.health_url}", record))
+
+    def _vote_if_learner(self, host: Host) -> None:
+        """Only a member that begins anew (units.etcd_rejoin), and only until it is established."""
+        if host.files.read(f"{self.path}/.established") is not None or len(self.claim.members) == 1:
+            return
+        held = _held(host, self.claim)
+        found = host.records.get(record_key(self.claim.etcd))
+        if found and decode_record(found.content, record_key(self.claim.etcd)).replacing == held.member:
+            Rejoin(self.claim.etcd, self.urls, held).vote(host)
 
     def _record(self, host: Host) -> None:
         key, member = record_key(self.claim.etcd), _held(host, self.claim).member
@@ -161,18 +190,32 @@ class EtcdEstablished:
 
     def _wait_until_ready(self, host: Host) -> None:
         deadline = host.clock.monotonic() + HEALTH_SECONDS
-        said = "nothing answers"
+        said, asked = "nothing answers", host.clock.monotonic()
         while host.clock.monotonic() < deadline:
             answer = host.probes.get(self.health_url)
             if answer is not None and answer.status == 200:
                 return
             said = f"HTTP {answer.status}: {answer.body.strip()[:200]}" if answer else "nothing answers"
             host.clock.wait(1.0, f"etcd {self.claim.etcd}: waiting for {self.health_url} ({said})")
+            if host.clock.monotonic() - asked >= _LOOK_FOR_PEERS:
+                refresh_quietly(self.peers, host)
+                asked = host.clock.monotonic()
+        self._withdraw_vain_grant(host)
         raise Retryable(
             "etcd-not-ready",
             f"etcd {self.claim.etcd!r} is not ready after {HEALTH_SECONDS:.0f} s: {said}",
             remedy=f"journalctl -u bootwright-etcd-{self.claim.etcd}; `agent doctor`",
         )
+
+    def _withdraw_vain_grant(self, host: Host) -> None:
+        """An etcd that never got as far as a log was not let in: the next run asks anew how it may start."""
+        if not has_data(host, self.path) and _granted(host, self.environment) == "existing":
+            host.files.remove(self.environment)
+
+
+def has_data(host: Host, path: str) -> bool:
+    """A write-ahead log exists below this mount."""
+    return any(name.endswith(".wal") for name in host.files.list(f"{path}/data/member/wal"))
 
 
 def _held(host: Host, claim: VolumeClaim) -> HeldVolume:
@@ -182,16 +225,16 @@ def _held(host: Host, claim: VolumeClaim) -> HeldVolume:
     return held
 
 
-def _environment(state: InitialState) -> bytes:
+def _environment(state: Grant) -> bytes:
     # Not ETCD_*: etcd takes such a variable for a flag of its own, and warns.
     return f"INITIAL_CLUSTER_STATE={state}\n".encode()
 
 
-def _grant(host: Host, path: str, state: InitialState) -> None:
+def _grant(host: Host, path: str, state: Grant) -> None:
     host.files.write(path, _environment(state), mode=0o644, owner="root", group="root")
 
 
-def _granted(host: Host, path: str) -> InitialState | None:
+def _granted(host: Host, path: str) -> Grant | None:
     found = host.files.read(path)
-    states: tuple[InitialState, ...] = ("new", "existing")
+    states: tuple[Grant, ...] = ("new", "existing")
     return next((state for state in states if found and found.content == _environment(state)), None)

@@ -15,6 +15,7 @@ from pki.keys import PrivateKeyPem, load_public_key
 from pki.profiles import AuthorityName
 from pki.request import CertificateRequest, asked_for, csr_public_key
 from units.errors import Fatal, Retryable
+from units.etcd_members import EtcdAccess, NoEtcd
 from units.health import KUBELET_HEALTH
 from units.host import Account, Answer, Host, MountState, UnitState
 from units.memory_cloud import MemoryRecords, MemoryVolumes
@@ -251,6 +252,7 @@ class MemoryHost:
     assets: MemoryAssets = field(default_factory=MemoryAssets)
     images: MemoryImages = field(default_factory=MemoryImages)
     records: MemoryRecords = field(default_factory=MemoryRecords)
+    etcd: EtcdAccess = field(default_factory=NoEtcd)
     systemd: MemorySystemd = field(init=False)
     issuer: MemoryIssuer = field(init=False)
     mounts: MemoryMounts = field(init=False)
@@ -278,4 +280,5 @@ class MemoryHost:
             records=self.records,
             probes=self.probes,
             clock=self.clock,
+            etcd=self.etcd,
         )

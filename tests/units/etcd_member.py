@@ -1,9 +1,12 @@
 """One etcd member's machine, as far as the resources that decide its start can see it."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.units.machines import empty_machine
 from units.bootstrap_record import BootstrapRecord, decode_record
+from units.etcd_members import EtcdAccess, NoEtcd
+from units.etcd_rejoin import EtcdUrls
 from units.host import Answer, HeldVolume, VolumeClaim
 from units.membership import EtcdBootstrap, EtcdEstablished
 from units.memory import MemoryHost, MemoryRecords
@@ -23,11 +26,13 @@ class Member:
     records: MemoryRecords
     volume_id: str = ""
     ready: bool = True
+    etcd: EtcdAccess = field(default_factory=NoEtcd)
     machine: MemoryHost = field(init=False)
 
     def __post_init__(self) -> None:
         self.machine = empty_machine()
         self.machine.records = self.records
+        self.machine.etcd = self.etcd
         self.volume_id = self.volume_id or f"vol-{self.name}"
         self.machine.volumes.attached["main"] = HeldVolume(self.volume_id, self.name, "/dev/memory-main")
         self.machine.files.mounted[MOUNT] = {}
@@ -38,12 +43,19 @@ class Member:
         return VolumeClaim("prod.example.com", "main", self.members, (self.name,), 1)
 
     @property
+    def urls(self) -> EtcdUrls:
+        names = [(name, f"https://{name}.etcd-main.internal.prod.example.com") for name in self.members]
+        return EtcdUrls(
+            tuple((name, f"{base}:2380") for name, base in names), tuple((name, f"{base}:2379") for name, base in names)
+        )
+
+    @property
     def bootstrap(self) -> EtcdBootstrap:
-        return EtcdBootstrap(self.claim, MOUNT, ENVIRONMENT, "token-g1", f"i-{self.name}")
+        return EtcdBootstrap(self.claim, MOUNT, ENVIRONMENT, "token-g1", f"i-{self.name}", self.urls)
 
     @property
     def established(self) -> EtcdEstablished:
-        return EtcdEstablished(self.claim, MOUNT, ENVIRONMENT, URL)
+        return EtcdEstablished(self.claim, MOUNT, ENVIRONMENT, URL, self.urls)
 
     def decide(self) -> str:
         self.bootstrap.apply(self.machine.host)
@@ -73,7 +85,7 @@ class Member:
 
 
 def member(
-    name: str = "a", members: tuple[str, ...] = ONE, records: MemoryRecords | None = None, **more: str
+    name: str = "a", members: tuple[str, ...] = ONE, records: MemoryRecords | None = None, **more: Any
 ) -> Member:
     return Member(name, members, MemoryRecords() if records is None else records, **more)
 

@@ -104,6 +104,7 @@ CHANGING: dict[str, frozenset[str]] = {
     "records": frozenset({"create", "replace"}),
     "probes": frozenset(),
     "clock": frozenset(),
+    "etcd": frozenset({"backup"}),
 }
 LOOKING: dict[str, frozenset[str]] = {
     "files": frozenset({"read", "digest", "list"}),
@@ -119,6 +120,7 @@ LOOKING: dict[str, frozenset[str]] = {
     "records": frozenset({"get"}),
     "probes": frozenset({"get"}),
     "clock": frozenset({"now", "monotonic", "wait"}),
+    "etcd": frozenset({"admin"}),
 }
 
 Hook = Callable[[str, str, tuple[Any, ...]], None]  # port, method, arguments

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.units.etcd_member import ENVIRONMENT, KEY, MOUNT, THREE, member, record_of
+from tests.units.etcd_member import ENVIRONMENT, KEY, MOUNT, ONE, THREE, member, record_of
 from tests.units.test_bootstrap_record import recorded
 from units.converge import converge
 from units.errors import Refused, Retryable
@@ -184,13 +184,10 @@ def test_three_members_start_with_new_under_one_token_and_are_all_listed() -> No
     assert record_of(records).token == "token-g1"
 
 
-@pytest.mark.parametrize("registered", [False, True], ids=["never seen", "registered, not started"])
-def test_a_member_that_comes_after_the_others_have_formed_the_quorum_joins_with_existing(registered: bool) -> None:
+def test_a_member_that_comes_after_the_others_have_formed_the_quorum_joins_with_existing() -> None:
     # Measured on etcd 3.4.23 and 3.5.16: it fetches the log from the leader.
     records = MemoryRecords()
     late = member("c", THREE, records)
-    if registered:
-        assert late.decide() == "new"
     for name in ("a", "b"):
         member(name, THREE, records).boot()
     assert late.bootstrap.check(late.machine.host) is not None
@@ -201,7 +198,7 @@ def test_a_member_that_comes_after_the_others_have_formed_the_quorum_joins_with_
     assert record_of(records).volumes["c"] == "vol-c"
 
 
-def test_a_member_that_was_ready_once_and_lost_its_data_is_refused_though_the_others_live() -> None:
+def test_a_member_that_was_ready_once_and_lost_its_data_on_the_same_volume_is_refused_though_the_others_live() -> None:
     # Measured: `existing` with lost data panics in a crash loop, `new` with a survivor down forms an empty cluster.
     records = MemoryRecords()
     three = [member(name, THREE, records) for name in THREE]
@@ -211,28 +208,20 @@ def test_a_member_that_was_ready_once_and_lost_its_data_is_refused_though_the_ot
     with pytest.raises(Refused) as refused:
         three[1].decide()
     assert refused.value.code == "etcd-volume-lost"
+    assert "aws ec2 delete-volume --volume-id vol-b" in refused.value.remedy
 
 
-def test_two_of_three_that_lose_their_data_are_both_refused() -> None:
-    # Case E2 of 2.3: with `new` they would form a fresh, empty cluster with the same id.
+@pytest.mark.parametrize("members", [ONE, ("a", "b")], ids=["one", "two"])
+def test_a_lost_volume_of_one_or_two_members_is_refused_with_the_command_that_restores(
+    members: tuple[str, ...],
+) -> None:
     records = MemoryRecords()
-    three = [member(name, THREE, records) for name in THREE]
-    for each in three:
-        each.boot()
-    for each in three[:2]:
-        each.lose_data()
-        with pytest.raises(Refused):
-            each.decide()
-
-
-def test_a_late_member_with_a_volume_that_is_not_its_own_is_refused() -> None:
-    records = MemoryRecords()
-    member("c", THREE, records).decide()
-    for name in ("a", "b"):
-        member(name, THREE, records).boot()
+    for name in members:
+        member(name, members, records).boot()
     with pytest.raises(Refused) as refused:
-        member("c", THREE, records, volume_id="vol-other").decide()
+        member("a", members, records, volume_id="vol-new").decide()
     assert refused.value.code == "etcd-volume-lost"
+    assert "`coordinator etcd restore --etcd main --backup NAME`" in refused.value.remedy
 
 
 def test_a_stray_file_in_the_log_folder_is_no_data() -> None:

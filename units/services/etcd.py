@@ -7,11 +7,14 @@ from units import paths
 from units.accounts import User
 from units.credentials import Certificate
 from units.errors import Invalid
+from units.etcd_peers import EtcdPeers
+from units.etcd_rejoin import EtcdUrls
 from units.facts import NodeFacts
 from units.files import Directory
 from units.host import VolumeClaim
 from units.manifest import EtcdCluster, EtcdMember, Manifest
 from units.membership import EtcdBootstrap, EtcdEstablished
+from units.peer_names import PeerNames
 from units.render import flags, template_text
 from units.resource import Resource
 from units.services.base import trusted_file
@@ -61,12 +64,34 @@ def claim_of(manifest: Manifest, cluster: EtcdCluster, member: EtcdMember) -> Vo
     )
 
 
+def urls_of(manifest: Manifest, cluster: EtcdCluster) -> EtcdUrls:
+    def urls(port: int) -> tuple[tuple[str, str], ...]:
+        names = ((m.name, cluster.member_dns_name(m.name, manifest.cluster.name)) for m in cluster.members)
+        return tuple((member, f"https://{name}:{port}") for member, name in names)
+
+    return EtcdUrls(peer=urls(cluster.peer_port), client=urls(cluster.client_port))
+
+
+def peers_of(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: EtcdMember) -> EtcdPeers | None:
+    """None without others: a single member asks the store for nothing."""
+    others = tuple(
+        (m.name, cluster.member_dns_name(m.name, manifest.cluster.name)) for m in cluster.members if m != member
+    )
+    if not others:
+        return None
+    names = PeerNames(cluster.name, others)
+    return EtcdPeers(claim_of(manifest, cluster, member), names, facts.instance_id, facts.private_ip)
+
+
 def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: EtcdMember) -> Iterator[Resource]:
     name, mount = cluster.name, f"{paths.ETCD}/{cluster.name}"
     claim = claim_of(manifest, cluster, member)
     yield Volume(claim, mount)
     yield Mount(claim, mount)
     yield Directory(f"{mount}/data", mode=0o700, owner="etcd", group="etcd")
+    peers = peers_of(manifest, facts, cluster, member)
+    if peers is not None:
+        yield peers
     dns_name = cluster.member_dns_name(member.name, manifest.cluster.name)
     for profile, authority in (("etcd-server", "etcd-clients"), ("etcd-peer", "etcd-peers")):
         yield Certificate(
@@ -82,7 +107,8 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
         )
     environment = f"{paths.RUN}/etcd-{name}.env"
     token = f"{manifest.cluster.name}-{name}-{manifest.cluster.uid}-g1"
-    yield EtcdBootstrap(claim, mount, environment, token, facts.instance_id)
+    urls = urls_of(manifest, cluster)
+    yield EtcdBootstrap(claim, mount, environment, token, facts.instance_id, urls)
     yield Unit(
         f"bootwright-etcd-{name}.service",
         template_text(
@@ -95,7 +121,8 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
         # Certificates are read at every handshake, the authorities only at the start (etcd-pki.md 3.4).
         reads=reads(trusted_file(manifest, "etcd-clients"), trusted_file(manifest, "etcd-peers")),
     )
-    yield EtcdEstablished(claim, mount, environment, f"http://127.0.0.1:{cluster.metrics_port}/readyz")
+    ready = f"http://127.0.0.1:{cluster.metrics_port}/readyz"
+    yield EtcdEstablished(claim, mount, environment, ready, urls, peers)
 
 
 def arguments(

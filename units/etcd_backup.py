@@ -1,0 +1,222 @@
+"""A backup of an etcd cluster: its name, what is kept with it, whether it can be believed, how long it stays. Pure.
+
+etcd/NAME/backups/2026-11-23T07:15:00Z-1234/snapshot.db     the database with etcd's sha256 trailer
+                                           /meta.json       written last: without it there is no backup
+                                           /verified.json   how a test restore of it went
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from units.errors import Fatal, Refused
+from units.manifest import problems_of
+
+EVERY = timedelta(minutes=15)
+TEST_EVERY = timedelta(days=1)
+KEEP_ALL, KEEP_HOURLY, KEEP_DAILY = timedelta(hours=1), timedelta(days=7), timedelta(days=90)
+TRAILER_BYTES = 32
+# S3 takes 5 GiB in one request, and only of those does it keep a checksum of the whole.
+MOST_BYTES = 5 * 1024**3
+MAX_META_BYTES = 16 * 1024
+_NAME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)-(\d{1,19})")
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class _Document(BaseModel):
+    # A coordinator reads the backups of newer agents too.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def encode(self) -> bytes:
+        return (self.model_dump_json(indent=1) + "\n").encode()
+
+
+class BackupMeta(_Document):
+    format: Literal[1] = 1
+    cluster: str
+    etcd: str
+    etcd_version: str
+    generation: int
+    token: str  # of the generation
+    revision: int
+    size: int  # of snapshot.db, trailer included
+    sha256: str  # of the same
+    keys: int | None = None  # how many there were at `revision`; None if that was compacted before they were counted
+    versions: int  # of keys in the file, old ones and deletions too: what `etcdutl snapshot status` calls totalKey
+    members: int
+    member: str  # whose database it is
+    taken: str  # RFC 3339
+    reason: str
+
+
+class BackupTest(_Document):
+    """A restore of the backup as it lies in the bucket, into a member of its own."""
+
+    format: Literal[1] = 1
+    ok: bool
+    at: str  # RFC 3339
+    by: str  # instance id
+    etcd_version: str = ""
+    revision: int = 0
+    keys: int | None = None
+    seconds: float = 0.0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFacts:
+    """What `etcdutl snapshot status` says of a file."""
+
+    revision: int
+    versions: int
+    hash: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A folder under `backups/` as a listing shows it."""
+
+    name: str
+    taken: datetime
+    revision: int
+    size: int  # of snapshot.db; 0 without one
+    complete: bool  # it has its meta.json
+    tested: bool  # it has a verified.json, which may tell of a failure
+
+
+def backups_prefix(etcd: str) -> str:
+    return f"etcd/{etcd}/backups/"
+
+
+def snapshot_key(etcd: str, name: str) -> str:
+    return f"{backups_prefix(etcd)}{name}/snapshot.db"
+
+
+def meta_key(etcd: str, name: str) -> str:
+    return f"{backups_prefix(etcd)}{name}/meta.json"
+
+
+def test_key(etcd: str, name: str) -> str:
+    return f"{backups_prefix(etcd)}{name}/verified.json"
+
+
+def backup_name(taken: datetime, revision: int) -> str:
+    return f"{taken.astimezone(UTC).strftime(_TIME)}-{revision}"
+
+
+def parse_name(name: str) -> tuple[datetime, int] | None:
+    """When, and at which revision; None for what is no name of a backup."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        return datetime.strptime(found[1], _TIME).replace(tzinfo=UTC), int(found[2])
+    except ValueError:
+        return None
+
+
+def kept_in(etcd: str, objects: Iterable[tuple[str, int]]) -> tuple[Kept, ...]:
+    """Newest first, from keys (relative to the cluster) and sizes. Folders that are no backups are left alone."""
+    prefix = backups_prefix(etcd)
+    files: dict[str, dict[str, int]] = {}
+    for key, size in objects:
+        folder, _, file = key.removeprefix(prefix).partition("/")
+        if key.startswith(prefix) and parse_name(folder):
+            files.setdefault(folder, {})[file] = size
+    found = []
+    for name, sizes in files.items():
+        taken, revision = parse_name(name) or (datetime.min.replace(tzinfo=UTC), 0)
+        complete = "meta.json" in sizes and "snapshot.db" in sizes
+        found.append(Kept(name, taken, revision, sizes.get("snapshot.db", 0), complete, "verified.json" in sizes))
+    return tuple(sorted(found, key=lambda kept: (kept.taken, kept.revision), reverse=True))
+
+
+def outlived(backups: Collection[Kept], now: datetime, *, protected: Collection[str] = ()) -> tuple[str, ...]:
+    """Names to delete: all of the last hour stay, then the newest of each hour for 7 days, of each day for 90 days.
+
+    Whatever its age: the newest backup stays, the newest that was tested, and what is `protected` (the one that the
+    running generation began with). A folder without meta.json is an upload that broke off: it goes after a day.
+    """
+    whole = sorted((one for one in backups if one.complete), key=lambda one: (one.taken, one.revision), reverse=True)
+    tested = [one for one in whole if one.tested]
+    stay = {*protected, *(one.name for one in (*whole[:1], *tested[:1]))}
+    slots: set[tuple[str, datetime]] = set()
+    for one in whole:
+        age = now - one.taken
+        if age <= KEEP_ALL:
+            stay.add(one.name)
+            continue
+        hour = one.taken.replace(minute=0, second=0)
+        for kind, slot, limit in (("hour", hour, KEEP_HOURLY), ("day", hour.replace(hour=0), KEEP_DAILY)):
+            if age <= limit and (kind, slot) not in slots:
+                slots.add((kind, slot))
+                stay.add(one.name)
+    broken = {one.name for one in backups if not one.complete and now - one.taken > timedelta(days=1)}
+    gone = {one.name for one in whole} | broken
+    return tuple(sorted(gone - stay))
+
+
+def is_due(backups: Iterable[Kept], now: datetime) -> bool:
+    """A little under the interval: a timer's jitter must not make it every other time."""
+    newest = max((one.taken for one in backups if one.complete), default=None)
+    return newest is None or now - newest > EVERY * 0.8
+
+
+def to_test(backups: Collection[Kept], newest_test: datetime | None, now: datetime) -> Kept | None:
+    """The newest backup, once a day. `newest_test` is when the last test restore was written."""
+    if newest_test is not None and now - newest_test < TEST_EVERY:
+        return None
+    return next((one for one in sorted(backups, key=lambda one: one.taken, reverse=True) if one.complete), None)
+
+
+def believable(facts: SnapshotFacts, size: int, previous: BackupMeta | None, generation: int) -> SnapshotFacts:
+    """Refused for a snapshot that is whole, and still not what this cluster holds.
+
+    Within a generation revisions only grow: one that is lower than the last backup's is another cluster's database.
+    """
+    if facts.versions <= 0:
+        raise Refused(
+            "etcd-backup-empty",
+            f"the snapshot holds no keys at all ({size} bytes, revision {facts.revision}): it is not kept",
+            remedy="a cluster without a single key has nothing to back up; if it had some, see `agent etcd status`",
+        )
+    if previous and previous.generation == generation and facts.revision < previous.revision:
+        raise Refused(
+            "etcd-backup-older",
+            f"the snapshot is at revision {facts.revision}, but the backup of {previous.taken} has {previous.revision}",
+            remedy="this member does not hold the cluster's data: compare `agent etcd status` on all members",
+        )
+    if size > MOST_BYTES:
+        raise Refused(
+            "etcd-backup-too-large",
+            f"the snapshot has {size} bytes; S3 takes {MOST_BYTES} in one request",
+            remedy="compact and defragment; look for what fills etcd (events belong into a cluster of their own)",
+        )
+    return facts
+
+
+def decode_meta(content: bytes, key: str) -> BackupMeta:
+    try:
+        return BackupMeta.model_validate_json(content)
+    except ValidationError as error:
+        raise _unreadable(key, error) from error
+
+
+def decode_test(content: bytes, key: str) -> BackupTest:
+    try:
+        return BackupTest.model_validate_json(content)
+    except ValidationError as error:
+        raise _unreadable(key, error) from error
+
+
+def _unreadable(key: str, error: ValidationError) -> Fatal:
+    problem = "; ".join(str(one) for one in problems_of(error)[:3])
+    return Fatal(
+        "etcd-backup-unreadable",
+        f"{key} does not describe a backup: {problem}",
+        remedy="take another backup (`coordinator etcd backups` lists them)",
+    )
