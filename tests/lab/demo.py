@@ -37,10 +37,10 @@ def main() -> int:
         scenario.publish()
         control_plane = scenario.launch(GROUP)
         worker = scenario.launch(WORKERS)  # at the same time: it waits for its certificates until somebody issues them
-        scenario.wait_until_ready(control_plane)
-        scenario.wait_until_ready(worker)
+        scenario.wait_until_ready(control_plane, joined=False)
         scaled = scenario.scale_out(WORKERS)
-        scenario.wait_until_ready(scaled)
+        for instance in (control_plane, worker, scaled):
+            scenario.wait_until_ready(instance)
         _show(scenario, control_plane, scaled, screen)
     except LabError as error:
         # The region's whole log is in its run directory; its last line is the reason.

@@ -155,6 +155,7 @@ def test_auto_scaling_launches_replaces_and_scales_in(lab: LabClient) -> None:
     (reservation,) = ec2.describe_instances(InstanceIds=[gone])["Reservations"]
     described = reservation["Instances"][0]
     assert described["IamInstanceProfile"]["Arn"] == lab.outputs["instance_profiles"]["node"]
+    assert described["PrivateDnsName"].endswith(".eu-west-1.compute.internal")
     assert described["MetadataOptions"]["HttpTokens"] == "required"
     assert described["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
     lab.terminate(gone)

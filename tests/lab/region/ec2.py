@@ -54,6 +54,7 @@ class StrictEC2Backend(EC2Backend):
         token = form.get("ClientToken", "")
         source = kwargs.get("launch_template")
         template = self._get_template_from_args(source).data if source else {}
+        kwargs["region_name"] = self.region_name  # auto scaling leaves it out: moto would name them .ec2.internal
         check_launch(kwargs, args[2] if len(args) > 2 else kwargs.get("user_data"), template)
         complete_launch(kwargs, form, template)
         profile = profile_of_template(kwargs, template)
