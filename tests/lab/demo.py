@@ -37,9 +37,9 @@ def main() -> int:
         scenario.publish()
         control_plane = scenario.launch(GROUP)
         worker = scenario.launch(WORKERS)  # at the same time: it waits for its certificates until somebody issues them
-        scenario.wait_until_ready(control_plane, joined=False)
+        scenario.wait_until_ready(control_plane)
         scaled = scenario.scale_out(WORKERS)
-        for instance in (control_plane, worker, scaled):
+        for instance in (worker, scaled):
             scenario.wait_until_ready(instance)
         _show(scenario, control_plane, scaled, screen)
     except LabError as error:

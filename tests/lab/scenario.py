@@ -182,9 +182,9 @@ class Scenario:
         return list(found["Volumes"])
 
     def wait_until_ready(
-        self, instance: str, seconds: float = READY_SECONDS, *, other_boot_than: str = "", joined: bool = True
+        self, instance: str, seconds: float = READY_SECONDS, *, other_boot_than: str = ""
     ) -> dict[str, Any]:
-        """Follow the status object in S3 until the agent has done its part and (joined) Kubernetes says Ready too.
+        """Follow the status object in S3 until the agent has done its part, and Kubernetes says that the node is Ready.
 
         other_boot_than: the kernel's id of a boot whose status does not count any more.
         """
@@ -197,7 +197,7 @@ class Scenario:
             stage, waiting = status.get("stage", "no status yet"), status.get("waiting_for", "")
             if stage != "ready":
                 self.screen.wait(f"{stage}: {waiting}" if waiting else stage)
-            elif not joined or self._joined(status):
+            elif self._joined(status):
                 return status
             gone = self.client.instance(instance)["state"] not in ("pending", "running")
             if gone or stage in ("refused", "failed") or time.monotonic() > deadline:
