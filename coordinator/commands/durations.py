@@ -12,5 +12,7 @@ def duration(option: str, text: str) -> timedelta:
 
     found = _TEXT.match(text)
     if not found:
-        raise Invalid("duration-invalid", f"{option} {text!r}: a number with s, m, h or d is allowed: 30m, 18h, 7d")
+        raise Invalid(
+            "duration-invalid", f"{option} {text!r}: a number with s, m, h or d is allowed", remedy=f"{option} 18h"
+        )
     return timedelta(**{_UNITS[found[2]]: int(found[1])})

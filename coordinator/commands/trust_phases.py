@@ -99,7 +99,11 @@ def rotate_ca(
     from units.errors import Invalid
 
     if name not in AUTHORITY_NAMES:
-        raise Invalid("authority-unknown", f"authority {name!r}; allowed: {', '.join(AUTHORITY_NAMES)}")
+        raise Invalid(
+            "authority-unknown",
+            f"authority {name!r}; allowed: {', '.join(AUTHORITY_NAMES)}",
+            remedy="`coordinator trust status` shows them",
+        )
     request = _request(name, phase, ignore_node, settle, None)
     _run(locate(Where(file, store, cluster, region, endpoint_url, keys)), request, yes=yes, full=full, json=json)
 
@@ -139,7 +143,11 @@ def _request(
 
     known = {str(each): each for each in PHASES}
     if phase not in known:
-        raise Invalid("phase-unknown", f"--phase {phase!r}; allowed: {', '.join(PHASES)}")
+        raise Invalid(
+            "phase-unknown",
+            f"--phase {phase!r}; allowed: {', '.join(PHASES)}",
+            remedy="`coordinator trust status` says which is next",
+        )
     return PhaseRequest(
         name,
         known[phase],

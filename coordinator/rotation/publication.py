@@ -145,7 +145,7 @@ def _require_confirmed(
             lines.append(f"  and {len(found) - SHOWN} more: coordinator trust status")
         raise Refused(
             "rotation-unconfirmed",
-            f"{request.name}: {len(found)} nodes have not confirmed phase {rotation.phase!r} "
+            f"{request.name}: not confirmed by {len(found)} of the nodes: phase {rotation.phase!r} "
             f"(serial {rotation.serial}); {request.phase!r} would cut them off:\n" + "\n".join(lines),
             remedy="wait for them, or repair them; --ignore-node INSTANCE for a machine that exists no more",
         )

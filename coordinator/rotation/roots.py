@@ -232,7 +232,11 @@ def _difference(before: Root, after: Root) -> tuple[tuple[str, ...], str]:
 
 def _new_uri(request: RootRequest, root: Root) -> str:
     if request.key is not None and not request.key.startswith(KMS):
-        raise Invalid("signing-key-uri", f"--key {request.key!r}; awskms:ARN is allowed, or nothing for a key file")
+        raise Invalid(
+            "signing-key-uri",
+            f"--key {request.key!r}; awskms:ARN is allowed, or nothing for a key file",
+            remedy="leave --key out: the file is made and named for you",
+        )
     if request.key is None:
         goes = [uri_of(root.keys[keyid]) for keyid in keys_to_replace(root, request.role, request.replaced)]
         if any(uri.startswith(KMS) for uri in goes):
