@@ -5,9 +5,10 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from units.errors import Fatal, Retryable
@@ -88,6 +89,31 @@ def run(
             f"`{' '.join(arguments)}` ended with {completed.exit_code}: {completed.complaint() or 'it said nothing'}",
         )
     return completed
+
+
+@contextmanager
+def running(arguments: Sequence[str], *, log: Path, niceness: int = 0) -> Iterator[Callable[[], int | None]]:
+    """A process beside us for as long as the block lasts; yields a function that tells its exit code, None if it runs.
+
+    Its output goes to `log`. At the end its whole group is killed: only for what may be killed at any moment.
+    """
+    with log.open("wb") as output:
+        try:
+            process = subprocess.Popen(
+                ["nice", "-n", str(niceness), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=dict(ENVIRONMENT),
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Fatal("tool-missing", f"cannot run {arguments[0]}: {error.strerror}") from error
+        try:
+            yield process.poll
+        finally:
+            _end(process)
 
 
 def last_lines(output: bytes, count: int) -> str:

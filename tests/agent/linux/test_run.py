@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.linux import run as module
-from agent.linux.run import ENVIRONMENT, STDERR_LIMIT, run
+from agent.linux.run import ENVIRONMENT, STDERR_LIMIT, run, running
 from units.errors import Fatal, Retryable
 
 
@@ -128,3 +128,15 @@ def _ends(pid: int) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+def test_a_process_beside_us_ends_with_its_block_and_leaves_its_words(tmp_path) -> None:
+    log = tmp_path / "log"
+    with running(["sh", "-c", "echo here; sleep 600 & wait"], log=log) as ended:
+        deadline = time.monotonic() + 20
+        while not log.read_bytes():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert ended() is None
+    assert log.read_text() == "here\n"
+    assert ended() is not None

@@ -1,0 +1,84 @@
+"""Take a backup: a snapshot from one member, proven whole, plausible, stored, and read back from the bucket."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from agent.etcd.admin import EtcdClients
+from agent.etcd.bucket import BackupBucket
+from agent.etcd.gateway import Gateway
+from agent.etcd.maintenance import count_keys, member_status, read_snapshot
+from agent.etcd.snapshot import PLACES, prove, workspace
+from agent.etcd.tools import EtcdTools
+from agent.etcd.wire import parts, text
+from units.bootstrap_record import BootstrapRecord
+from units.etcd_backup import BackupMeta, backup_name, believable
+
+LOG = logging.getLogger("bootwright.etcd")
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    name: str
+    meta: BackupMeta
+
+
+@dataclass(frozen=True, slots=True)
+class BackupTaker:
+    """Everything that taking a backup of one etcd cluster needs."""
+
+    cluster: str
+    bucket: BackupBucket
+    clients: EtcdClients
+    now: Callable[[], datetime]
+    tools: EtcdTools
+    places: Sequence[Path] = PLACES
+
+    def take(self, record: BootstrapRecord | None, reason: str) -> Backup:
+        """Raises if there is any doubt about the backup. `record` is None before the cluster has one (a test)."""
+        with self.clients.gateway() as gateway:
+            status = member_status(gateway)
+            # The file is the database and a page; what is written while it streams does not belong to it.
+            with workspace(status.database_bytes + _MIB, self.places) as folder:
+                path = folder / "snapshot.db"
+                taken = self.now()
+                with path.open("xb") as file:
+                    read_snapshot(gateway, file, expected_bytes=status.database_bytes)
+                proof = prove(path)
+                previous = self._previous()
+                generation = record.generation if record else 1
+                facts = believable(self.tools.snapshot_facts(path), proof.size, previous, generation)
+                meta = BackupMeta(
+                    cluster=self.cluster,
+                    etcd=self.bucket.etcd,
+                    etcd_version=status.version,
+                    generation=generation,
+                    token=record.token if record else "",
+                    revision=facts.revision,
+                    size=proof.size,
+                    sha256=proof.sha256,
+                    keys=count_keys(gateway, revision=facts.revision),
+                    versions=facts.versions,
+                    members=_members(gateway),
+                    member=f"{status.member_id:x}",
+                    taken=taken.isoformat(timespec="seconds"),
+                    reason=reason,
+                )
+                name = backup_name(taken, facts.revision)
+                self.bucket.store(name, path, meta)
+        LOG.info(
+            "backup %s of etcd %s: %d bytes, %s keys (%s)", name, self.bucket.etcd, meta.size, meta.keys, meta.reason
+        )
+        return Backup(name, meta)
+
+    def _previous(self) -> BackupMeta | None:
+        newest = next((kept for kept in self.bucket.backups() if kept.complete), None)
+        return self.bucket.meta(newest.name) if newest else None
+
+
+def _members(gateway: Gateway) -> int:
+    answer = gateway.call("/v3/cluster/member/list", {"linearizable": False})
+    return sum(text(member, "name") != "" for member in parts(answer, "members"))
