@@ -22,6 +22,7 @@ from units.envelope import (
     Envelope,
     authority_secret,
     encode_envelope,
+    later_secret,
     local_key_name,
     object_key,
     public_sha256,
@@ -110,9 +111,15 @@ class SealedCluster:
         )
         return Manifest.model_construct(cluster=Cluster(name="demo", uid="u-1", region="eu-west-1"), trust=trust)
 
-    def node(self, unwrap: Callable[[Envelope], bytes] = unreachable_kms) -> NodeSecrets:
+    def node(
+        self, unwrap: Callable[[Envelope], bytes] = unreachable_kms, *, authority: Authority | None = None
+    ) -> NodeSecrets:
+        manifest = self.manifest()
+        if authority is not None:
+            trust = manifest.trust.model_copy(update={"authorities": (authority,)})
+            manifest = manifest.model_copy(update={"trust": trust})
         return NodeSecrets(
-            self.manifest(),
+            manifest,
             self.store,
             PREFIX,
             unwrap_with_kms=unwrap,
@@ -248,6 +255,39 @@ def test_kms_is_asked_for_what_kms_wrapped(cluster) -> None:
         local_key=cluster.key_file,
     )
     assert node.open("authority-kubernetes") == plaintext
+
+
+# A key that is being replaced
+
+
+def test_while_two_authorities_are_trusted_the_first_one_signs_with_its_own_envelope(cluster) -> None:
+    """Both envelopes lie in the store under names of their own; the signed manifest says which one signs."""
+    old, new = cluster.authorities["kubernetes"], SigningAuthority.create("kubernetes", NOW)
+    later = later_secret("authority-kubernetes", new.certificate.spki_sha256)
+    cluster.seal(later, dump_private_key(new.key).pem)
+    both = (old.certificate.pem.decode(), new.certificate.pem.decode())
+    for bundle, secret, signer in (
+        (both, "authority-kubernetes", old),
+        (both[::-1], later, new),
+        (both[1:], later, new),
+    ):
+        authority = Authority(name="kubernetes", bundle="".join(bundle), secret=secret)
+        node = cluster.node(authority=authority)
+        issued = load_certificate(node.issue(CertificateRequest(profile="kube-scheduler"), public_key_pem(make_key())))
+        issued.parsed.verify_directly_issued_by(signer.certificate.parsed)
+
+
+def test_an_envelope_of_the_authority_that_only_is_trusted_is_a_swapped_one(cluster) -> None:
+    new = SigningAuthority.create("kubernetes", NOW)
+    later = later_secret("authority-kubernetes", new.certificate.spki_sha256)
+    cluster.seal(later, dump_private_key(cluster.authorities["kubernetes"].key).pem)
+    pems = (new.certificate.pem.decode(), cluster.authorities["kubernetes"].certificate.pem.decode())
+    authority = Authority(name="kubernetes", bundle="".join(pems), secret=later)
+    with pytest.raises(Refused) as caught:
+        cluster.node(authority=authority).issue(
+            CertificateRequest(profile="kube-scheduler"), public_key_pem(make_key())
+        )
+    assert caught.value.code == "secret-swapped"
 
 
 # The local key file
