@@ -9,7 +9,7 @@ from coordinator.status import Fleet
 # Renewing the root needs people with offline keys; the others need one command (trust.md 1.6).
 _WARN_DAYS: Final = {"root": 90, "targets": 60, "snapshot": 30, "timestamp": 7}
 _REMEDIES: Final = {
-    "root": "sign a new root with `coordinator trust rotate`",
+    "root": "run `coordinator trust rotate root --renew` where the root keys are",
     "targets": "run `coordinator publish --yes`",
     "snapshot": "run `coordinator refresh`",
     "timestamp": "run `coordinator refresh`, every day from cron",

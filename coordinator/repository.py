@@ -130,7 +130,7 @@ class Repository:
             raise Refused(
                 "root-expired",
                 f"{self.store.url}: the root expired at {root.expires:%Y-%m-%dT%H:%MZ}; no node would accept a publish",
-                remedy="sign a new root with `coordinator trust rotate`",
+                remedy="run `coordinator trust rotate root --renew --yes` where the root keys are",
             )
         return keys.signers(root, *roles)
 
