@@ -111,7 +111,8 @@ verify_units() {
     local complaints
     # The exit code is 0 for a misspelt key: any line is a failure.
     complaints=$(SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no --recursive-errors=no \
-        /etc/systemd/system/bootwright-*.service /etc/systemd/system/bootwright-*.timer 2>&1) || true
+        /etc/systemd/system/bootwright-*.service /etc/systemd/system/bootwright-*.socket \
+        /etc/systemd/system/bootwright-*.timer 2>&1) || true
     if [[ -n $complaints ]]; then
         say "systemd-analyze verify: $complaints"
         exit 1

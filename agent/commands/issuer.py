@@ -7,8 +7,12 @@ import re
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from units.errors import Invalid
+
+if TYPE_CHECKING:
+    from agent.issuer.operator import Place
 
 CONFIG = Path("/etc/bootwright/issuer.json")
 _INSTANCE = re.compile(r"i-[0-9a-f]{8,17}", re.ASCII)
@@ -26,11 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.action is None:
+        return _serve()
+    from agent.issuer.operator import here
+
     if arguments.action == "reset":
-        return _reset(arguments.instance)
-    if arguments.action == "list":
-        return _list(as_json=arguments.json)
-    return _serve()
+        require_instance_id(arguments.instance)
+        reset(here(CONFIG), arguments.instance)
+    else:
+        show(here(CONFIG), as_json=arguments.json)
+    return 0
 
 
 def _serve() -> int:
@@ -56,31 +65,33 @@ def _sockets() -> list[socket.socket]:
     return [socket.socket(fileno=_FIRST_DESCRIPTOR + number) for number in range(count)]
 
 
-def _reset(instance: str) -> int:
-    from agent.issuer.operator import open_ledger
+def require_instance_id(text: str) -> None:
+    if not _INSTANCE.fullmatch(text):
+        raise Invalid("instance-id-invalid", f"{text!r} is no instance id; allowed: i- and 8 to 17 hex digits")
 
-    if not _INSTANCE.fullmatch(instance):
-        raise Invalid("instance-id-invalid", f"{instance!r} is no instance id; allowed: i- and 8 to 17 hex digits")
-    open_ledger(CONFIG).reset(instance)
+
+def reset(place: "Place", instance: str) -> None:
+    place.ledger().reset(instance)
     sys.stdout.write(f"the next key that {instance} comes with has its identity; the former one ends with that\n")
-    return 0
 
 
-def _list(*, as_json: bool) -> int:
-    from agent.issuer.operator import entries
-
-    found = sorted(entries(CONFIG), key=lambda entry: (entry.group, entry.node))
+def show(place: "Place", *, as_json: bool) -> None:
+    found = sorted(place.entries(), key=lambda entry: (entry.group, entry.node))
     if as_json:
         sys.stdout.write(json.dumps([entry.model_dump(mode="json") for entry in found], indent=1) + "\n")
-        return 0
-    rows = [("INSTANCE", "NODE", "GROUP", "KEY", "")]
+        return
+    rows = [("INSTANCE", "NODE", "GROUP", "KEYS", "")]
     rows += [
-        (entry.instance, entry.node or "-", entry.group or "-", " ".join(key[:16] for key in entry.keys) or "-", state)
+        (
+            entry.instance,
+            entry.node or "-",
+            entry.group or "-",
+            " ".join(key[:16] for key in entry.keys) or "-",
+            "open to the next key" if entry.open else "",
+        )
         for entry in found
-        for state in ("open to the next key" if entry.open else "",)
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         line = "  ".join(text.ljust(width) for text, width in zip(row, (*widths, 0), strict=True))
         sys.stdout.write(line.rstrip() + "\n")
-    return 0

@@ -120,11 +120,19 @@ class Office:
         )
 
 
-def serve(sockets: Sequence[socket.socket], directory: Path, limits: Limits | None = None) -> None:
+def serve(
+    sockets: Sequence[socket.socket],
+    directory: Path,
+    *,
+    limits: Limits | None = None,
+    imds: Imds | None = None,
+    mark: Mark = mark_issued,
+) -> None:
     """Until nobody has come for a minute."""
     limits = limits or Limits()
     files = Files.read(directory)
-    office = Office(files, SharedCredentials(Imds()), Rates(limits.instance_rate, limits.instance_burst))
+    rates = Rates(limits.instance_rate, limits.instance_burst)
+    office = Office(files, SharedCredentials(imds or Imds()), rates, mark=mark)
     server = Server(sockets, server_context(files.server_pem_path, files.bundle_pem), office.answer, limits)
     Notifier().ready(f"issues certificates of {files.config.cluster}")
     asyncio.run(server.run())
