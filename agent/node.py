@@ -27,6 +27,7 @@ from agent.linux.users import LinuxUsers
 from agent.records import S3Records
 from agent.reporter import Reporter
 from agent.repository import Repository
+from agent.rollout_store import RolloutStore
 from agent.run_state import write_status
 from agent.secrets import NodeSecrets
 from agent.settings import Settings
@@ -129,6 +130,10 @@ class RealNode:
             probes=LoopbackProbes(),
             clock=self._clock,
         )
+
+    def rollout_store(self) -> RolloutStore:
+        settings, s3, _instance = self._connected()
+        return RolloutStore(s3, settings.prefix, settings.group)
 
     def remember(self, release: Release) -> None:
         APPLIED.parent.mkdir(parents=True, exist_ok=True)

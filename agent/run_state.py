@@ -31,6 +31,7 @@ class LastRun:
     private_ip: str
     converged: str
     renewals: tuple[tuple[str, str], ...]  # path of a certificate, when it renews
+    candidate_waits: bool = False
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
@@ -39,6 +40,7 @@ class LastRun:
             role=document["role"],
             private_ip=document["private_ip"],
             converged=document["converged"],
+            candidate_waits=document["candidate_waits"],
             renewals=tuple((one["path"], one["renews"]) for one in document["certificates"]),
         )
 

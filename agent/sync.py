@@ -33,6 +33,8 @@ def due(last: LastRun, now: datetime) -> str:
         return "no whole run came to its end within the hour: the last one was cut off"
     if now - datetime.fromisoformat(last.converged) > FULL_RUN_EVERY:
         return "the last whole run was an hour ago"
+    if last.candidate_waits:
+        return "a candidate waits for this node to be fit for it"
     return next(
         (
             f"{path} is due for renewal"
@@ -70,7 +72,7 @@ def sync(
 def _whole_run(node: "RealNode", reason: str, stamp: Path, issued: Path) -> tuple[int, str]:
     from agent.boot import boot
 
-    exit_code = boot(node)
+    exit_code = boot(node, repair=False)
     if exit_code == 0 and node.reporter.status.role == "control-plane" and not objects_pending(stamp):
         from agent.cluster_service import label_nodes
 

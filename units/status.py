@@ -113,7 +113,12 @@ class NodeStatus(Part):
     boot_id: str = ""
     stage: Stage = "booting"
     waiting_for: str = ""  # the name of the wait under way
-    serial: int = 0
+    serial: int = 0  # of the signed release; what of it this node runs is `manifest`
+    manifest: str = ""  # digest of the manifest that this node committed last
+    choice: str = ""  # stable or candidate
+    why: str = ""  # of the choice, in words
+    candidate_waits: bool = False  # this node's turn has come, and something of its own bars it: it looks again
+    drift: tuple[str, ...] = ()  # keys of what somebody changed on this node
     trust: str = ""  # Fresh, TrustDegraded, TrustStale
     metadata: dict[str, int] = {}  # TUF role -> version
     versions: dict[str, str] = {}

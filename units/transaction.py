@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from units.converge import Observer, converge, silent
+from units.converge import Observer, silent
 from units.drift import drifted, may_drift
 from units.errors import Retryable
 from units.facts import NodeFacts
@@ -18,6 +18,7 @@ from units.host import Host
 from units.manifest import Manifest, manifest_digest
 from units.plan import Plan, plan
 from units.removal import is_left, remove, stale
+from units.renewing import Postponed, converge_patiently
 from units.report import Failure, Outcome, Report
 from units.resource import Change, Resource
 
@@ -38,6 +39,7 @@ class Applied:
     report: Report
     failure: Failure | None = None
     drift: tuple[Outcome, ...] = ()  # what somebody changed behind our back, and what nobody repaired
+    postponed: tuple[Postponed, ...] = ()  # renewals that failed and can wait
 
 
 HostFor = Callable[[Manifest], Host]
@@ -51,6 +53,7 @@ class Transaction:
         self._host_for = host_for
         self._facts = facts
         self._observe = observe
+        self._postponed: tuple[Postponed, ...] = ()
 
     def apply(self, target: Manifest, *, repair: bool = True) -> Applied:
         """With `repair`, what drifted from the manifest that runs already is put right; else it is only told."""
@@ -72,8 +75,8 @@ class Transaction:
     def _converged_again(self, the_plan: Plan, digest: str, *, repair: bool) -> Applied:
         drift = () if repair else drifted(the_plan, self._host)
         wanted = the_plan if repair else Plan(tuple(one for one in the_plan if not may_drift(one)))
-        report = converge(wanted, self._host, observe=self._observe)
-        return Applied("failed" if report.failure else "unchanged", digest, report, report.failure, drift)
+        report, postponed = converge_patiently(wanted, self._host, observe=self._observe)
+        return Applied("failed" if report.failure else "unchanged", digest, report, report.failure, drift, postponed)
 
     def _begin(self, digest: str, target: Manifest, current: Manifest | None, journal: Journal | None) -> Journal:
         """Intent, durable before the first change; another attempt if this very target was begun before."""
@@ -105,7 +108,7 @@ class Transaction:
             return self._undo(_because(journal, _told(ill)), journal.target, report)
         self._kept.commit(journal.target)
         self._kept.close_journal()
-        return Applied("committed", journal.target, report)
+        return Applied("committed", journal.target, report, postponed=self._postponed)
 
     def _undo(self, journal: Journal, digest: str, tried: Report) -> Applied:
         previous = self._kept.manifest(journal.previous)
@@ -139,7 +142,7 @@ class Transaction:
 
     def _converge(self, the_plan: Plan) -> Report:
         """To the plan, and without what other manifests on this machine wanted and it does not."""
-        report = converge(the_plan, self._host, observe=self._observe)
+        report, self._postponed = converge_patiently(the_plan, self._host, observe=self._observe)
         if report.failure:
             return report
         removed = tuple(self._removed(resource, the_plan) for resource in self._stale(the_plan))

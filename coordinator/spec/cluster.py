@@ -13,6 +13,7 @@ from coordinator.spec.groups import InstanceGroup
 from coordinator.spec.identity import Identity
 from coordinator.spec.model import SpecModel
 from coordinator.spec.network import Network
+from coordinator.spec.rollout import Rollout
 from coordinator.spec.trust import Trust
 from coordinator.spec.urls import Url
 from coordinator.spec.words import AssetName, Cidr, ClusterName, Host, Region, Release, Sha256, Text, ZoneId, wrong
@@ -155,8 +156,10 @@ class ClusterSpec(SpecModel):
     """What a node is called in Kubernetes: by EC2's private DNS name, as the AWS cloud provider expects, or by the
     instance's id."""
     drift: Literal["report", "repair"] = "report"
-    """What nodes do about files that somebody changed and units that somebody stopped: report them, or repair them within
-    the hour. Either way they take no new manifest while they are drifted; a reboot repairs."""
+    """What nodes do about files that somebody changed and units that somebody stopped: report them, or repair them in
+    the next hour. Either way they take no new manifest while they are drifted; a reboot repairs."""
+    rollout: Rollout = Rollout()
+    """How a change comes to machines that run."""
     identity: Identity = Identity()
     """How workers prove who they are."""
     trust: Trust = Trust()

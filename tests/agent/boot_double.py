@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from agent.aws.imds import Instance
+from agent.aws.s3_listing import Listed
 from agent.linux.machine import MachineFacts
 from agent.reporter import Reporter
+from agent.rollout_store import RolloutStore
 from agent.settings import Settings
 from agent.trust import Condition, VerifiedRelease
 from pki.authority import Authority
@@ -13,7 +15,7 @@ from pki.keys import dump_private_key, make_key, public_key_pem
 from pki.profiles import AUTHORITIES
 from tests.units.sample import manifest
 from units.envelope import SERVICE_ACCOUNT, authority_secret
-from units.errors import BootwrightError
+from units.errors import BootwrightError, Retryable
 from units.host import Host
 from units.manifest import Authority as PublicAuthority
 from units.manifest import Manifest, Release, Trust, encode_release
@@ -60,6 +62,26 @@ def machine_facts() -> MachineFacts:
 
 
 @dataclass
+class StoreDouble:
+    """What a node asks S3 about a rollout, in memory. `silent`: it does not answer."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    silent: bool = False
+
+    def list(self, prefix: str, *, most: int) -> tuple[Listed, ...]:
+        if self.silent:
+            raise Retryable("s3-unreachable", "no answer")
+        found = tuple(Listed(key, len(body), NOW) for key, body in self.objects.items() if key.startswith(prefix))
+        assert len(found) <= most
+        return found
+
+    def put(self, key: str, body: bytes, *, if_match: str | None = None, if_none_match: str | None = None) -> str:
+        del if_match, if_none_match
+        self.objects[key] = body
+        return "etag"
+
+
+@dataclass
 class NodeDouble:
     """`fail_at` names a step of `agent.boot.Node` that raises `error` instead."""
 
@@ -70,6 +92,8 @@ class NodeDouble:
     written: list[NodeStatus] = field(default_factory=list)
     published: list[NodeStatus] = field(default_factory=list)
     remembered: list[Release] = field(default_factory=list)
+    release: Release | None = None
+    store: StoreDouble = field(default_factory=StoreDouble)
 
     def __post_init__(self) -> None:
         clock = MemoryClock(at=NOW)
@@ -106,12 +130,15 @@ class NodeDouble:
 
     def verified_release(self) -> VerifiedRelease:
         self._maybe_fail("verified_release")
-        release = Release(serial=7, published="2026-06-01T00:00:00Z", stable=self.manifest)
+        release = self.release or Release(serial=7, published="2026-06-01T00:00:00Z", stable=self.manifest)
         return VerifiedRelease(encode_release(release), {"root": 1, "targets": 3}, NOW, self.condition, "details")
 
     def host(self, _manifest: Manifest) -> Host:
         self._maybe_fail("host")
         return self.memory.host
+
+    def rollout_store(self) -> RolloutStore:
+        return RolloutStore(self.store, "clusters/", SETTINGS.group)
 
     def certificates(self, _jitter_key: str) -> tuple[CertificateState, ...]:
         return ()

@@ -330,7 +330,7 @@ def test_a_warning_of_an_earlier_poll_gives_way_to_a_newer_one(polled: Scene) ->
 
 def test_the_hourly_run_labels_its_own_node(polled: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     polled.server.nodes[OWN] = NodeRecord("uid-new")
-    monkeypatch.setattr("agent.boot.boot", lambda _node: 0)
+    monkeypatch.setattr("agent.boot.boot", lambda _node, *, repair: int(repair))
     exit_code, reason = poll(polled, last_run(converged="2026-01-01T00:00:00Z"))
     assert (exit_code, "hour" in reason) == (0, True)
     assert f"{ROLE}/control-plane" in polled.labels(OWN)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from agent.aws.imds import Instance
-from agent.boot import RENEWAL_FAILED, boot
+from agent.boot import boot
 from agent.certificates import list_certificates
 from agent.run_state import LastRun
 from agent.settings import Settings
 from agent.sync import due, sync
+from agent.telling import RENEWAL_FAILED
 from tests.agent.boot_double import SETTINGS, NodeDouble
 from tests.units.sample import manifest
 from units.errors import BootwrightError, Refused, Retryable
