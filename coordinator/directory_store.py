@@ -71,6 +71,16 @@ class DirectoryStore:
         finally:
             temporary.unlink(missing_ok=True)
 
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with self._locked():
+            try:
+                path.unlink(missing_ok=True)
+                if path.parent.is_dir():
+                    sync_directory(path.parent)
+            except OSError as error:
+                raise _unusable(path, error) from error
+
     def size(self, key: str) -> int | None:
         path = self._path(key)
         return path.stat().st_size if path.is_file() else None

@@ -1,6 +1,6 @@
 """`coordinator history`: what was published, when and by whom, from the signed chain of targets metadata."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -41,6 +41,18 @@ def read_history(repository: Repository, *, limit: int) -> Iterator[Entry]:
         if older is None:
             return
         targets = older
+
+
+def read_groups(repository: Repository, *, limit: int) -> Iterator[tuple[Note, Mapping[str, PublishedGroup]]]:
+    """Every group as each commit left it, newest first; as authentic as `read_history`."""
+    state = repository.read()
+    targets: Targets | None = state.targets
+    for _ in range(limit):
+        if targets is None:
+            return
+        note = note_of(targets)
+        yield note, groups_of(targets)
+        targets = _previous(repository.store, note)
 
 
 def _previous(store: Store, note: Note) -> Targets | None:

@@ -6,6 +6,7 @@ METADATA: Final = "tuf/metadata/"
 TARGETS: Final = "tuf/targets/"
 TIMESTAMP: Final = f"{METADATA}timestamp.json"
 STATUS: Final = "status/"
+HALT: Final = "halt/"
 
 # Targets: paths that are signed.
 CLUSTER: Final = "cluster.json"
@@ -19,6 +20,16 @@ def metadata_key(role: str, version: int) -> str:
 
 def group_target(group: str) -> str:
     return f"{GROUPS}{group}.json"
+
+
+def halt_key(group: str) -> str:
+    """Its presence stops a group's rollout. Unsigned: it can only stop."""
+    return f"{HALT}{group}"
+
+
+def outcome_prefix(group: str, rollout_serial: int) -> str:
+    """Before `ok/INSTANCE` and `failed/INSTANCE`: zero-byte markers that nodes leave of one rollout."""
+    return f"outcome/{group}/{rollout_serial}/"
 
 
 def target_key(path: str, sha256: str) -> str:

@@ -1,21 +1,24 @@
 """`coordinator publish`: what would change, and then the change, signed."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
 from coordinator.documents import AssetsDocument, ClusterDocument, decode_document
 from coordinator.draft import Draft, NewTarget
 from coordinator.inputs import AssetCatalogue, PublicTrust
+from coordinator.inventory import LIVES, Departed, Inventory, live_nodes, nobody, without
 from coordinator.keys import SigningKeys
 from coordinator.layout import ASSETS, CLUSTER, group_target
 from coordinator.preview import GroupDiff, ItemDiff
-from coordinator.repository import PARALLEL, Clock, Committed, Repository
+from coordinator.published import read_readable, stable_manifests
+from coordinator.repository import Clock, Committed, Repository
+from coordinator.rollouts import Stamp, Terms, begun, one_at_a_time, settled
 from coordinator.state import Lifetimes, PublishedGroup, State
 from units.actions import Action
 from units.errors import Invalid, Refused, Retryable
-from units.manifest import Manifest, Release, decode_release, encode_release, manifest_digest
+from units.manifest import Manifest, Release, encode_release, manifest_digest
+from units.rollout import LiveNode
 
 RENEW_TARGETS: Final = 3  # a publish re-signs the targets when a third of their life or less is left
 
@@ -24,19 +27,35 @@ Compile = Callable[[PublicTrust, AssetCatalogue], dict[str, Manifest]]
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """How a change comes to the nodes of its group. `live`: those that it goes over in waves, if `stable` is known."""
+
+    live: tuple[LiveNode, ...] = ()
+    stable: Manifest | None = field(default=None, repr=False)  # what they run until it is their turn
+    aborts: bool = False  # a candidate is taken back, and nothing else
+
+    @property
+    def in_waves(self) -> bool:
+        return bool(self.live) and self.stable is not None and not self.aborts
+
+
+@dataclass(frozen=True, slots=True)
 class GroupChange:
-    """One group: what is published, what would be, and the difference on a node."""
+    """One group: what is published, what would be, and the difference on a node from the stable manifest."""
 
     group: str
     before: PublishedGroup | None
     after: Manifest | None = field(repr=False)  # None: the group is not in the spec any more
     items: tuple[ItemDiff, ...] = field(repr=False)
     actions: tuple[Action, ...] = ()  # what it disrupts on nodes that run now
+    reach: Reach | None = None  # None: every node takes it at its next poll
 
     @property
     def kind(self) -> str:
         if self.after is None:
             return "removed"
+        if self.reach is not None and self.reach.aborts:
+            return "aborted"
         return "new" if self.before is None else "changed"
 
 
@@ -51,6 +70,9 @@ class Publication:
     lifetimes: Lifetimes
     renew: bool  # nothing changed, but the signature on the targets grows old
     repair: bool  # write every release document again, in case the store lost or damaged one
+    terms: Terms = field(default_factory=Terms)
+    under_way: Mapping[str, Release] = field(default_factory=dict, repr=False)  # with `repair`: what is written again
+    what: str = ""  # for the history, if it is not `publish`
 
     @property
     def is_empty(self) -> bool:
@@ -67,6 +89,8 @@ class PublishRequest:
     secrets_key: str | None  # what the spec asks for; None when it leaves it open
     lifetimes: Lifetimes
     repair: bool = False
+    terms: Terms = field(default_factory=Terms)
+    departed: Departed = nobody
 
 
 def prepare(
@@ -78,16 +102,17 @@ def prepare(
     manifests = compile_all(public, catalogue)
     digests = {group: manifest_digest(manifest) for group, manifest in manifests.items()}
     published = state.groups
+    under_way = _under_way(repository, request, [published[group] for group in digests if group in published])
     changed = [
         group
         for group, digest in digests.items()
-        if group not in published or published[group].manifest_sha256 != digest
+        if group not in published
+        or published[group].wanted_sha256 != digest
+        or (request.repair and published[group].candidate_sha256 and under_way.get(group) is None)
     ]
-    before = _published_manifests(repository, request, [published[g] for g in changed if g in published])
-    changes = [
-        _changed(preview(before.get(group), manifests[group]), published.get(group), manifests[group])
-        for group in changed
-    ]
+    changes = compare(
+        repository, request, {group: manifests[group] for group in changed}, published, preview, clock=clock
+    )
     changes += [GroupChange(group, published[group], None, ()) for group in published if group not in manifests]
     days_left = state.days_left(clock())["targets"]
     return Publication(
@@ -98,11 +123,34 @@ def prepare(
         lifetimes=request.lifetimes,
         renew=days_left <= request.lifetimes.targets // RENEW_TARGETS,
         repair=request.repair,
+        terms=request.terms,
+        under_way={group: release for group, release in under_way.items() if release and group not in changed},
     )
 
 
-def _changed(difference: GroupDiff, before: PublishedGroup | None, after: Manifest) -> GroupChange:
-    return GroupChange(difference.group, before, after, difference.items, difference.actions)
+def compare(
+    repository: Repository,
+    request: PublishRequest,
+    wanted: Mapping[str, Manifest],
+    published: Mapping[str, PublishedGroup],
+    preview: Preview,
+    *,
+    clock: Clock,
+) -> list[GroupChange]:
+    """The changes of groups that are to have other manifests, and how each comes to the group's nodes."""
+    known = {group: published[group] for group in wanted if group in published}
+    before = stable_manifests(repository, request.cluster, known.values(), repair=request.repair)
+    # Nobody is asked who lives if nothing changes, or only for groups that no machine can have yet.
+    living = live_nodes(Inventory(repository.store, clock).rows(), clock() - LIVES) if known else {}
+    changes = []
+    for group, manifest in wanted.items():
+        stable = before.get(group)
+        aborts = group in known and known[group].manifest_sha256 == manifest_digest(manifest)
+        live = without(living.get(group, ()), request.departed) if group in known and not aborts else ()
+        shown = preview(stable, manifest)
+        reach = Reach(live, stable, aborts) if group in known else None
+        changes.append(GroupChange(group, known.get(group), manifest, shown.items, shown.actions, reach))
+    return changes
 
 
 def read_inputs(repository: Repository, state: State, request: PublishRequest) -> tuple[PublicTrust, AssetCatalogue]:
@@ -137,36 +185,36 @@ def publish(publication: Publication, repository: Repository, keys: SigningKeys,
                 "somebody else published to these groups since the change was shown; nothing was published",
                 remedy="run publish again and look at the new difference",
             )
-        return _draft(publication, state, by=by, published=f"{clock():%Y-%m-%dT%H:%M:%SZ}")
+        return _draft(publication, state, by=by, stamp=Stamp(state.note.serial + 1, clock()))
 
     committed = repository.commit(decide, keys)
     assert committed is not None  # decide always makes a draft
     return committed
 
 
-def read_release(repository: Repository, cluster: str, group: PublishedGroup) -> Release:
-    body = repository.verifier.target(group_target(group.name), group.target)
-    return decode_release(body, cluster=cluster, group=group.name)
+def queue_of(publication: Publication, state: State) -> Mapping[str, str]:
+    """Of the groups whose rollouts begin with this publication: the control-plane group that each has to wait for.
 
-
-def _published_manifests(
-    repository: Repository, request: PublishRequest, groups: list[PublishedGroup]
-) -> dict[str, Manifest | None]:
-    """Of the groups that change. One that this coordinator cannot decode shows as if it were new; with `repair`, also
-    one that the store lost or damaged.
+    Empty for those that begin at once. One control-plane group at a time, and all of them before any other.
     """
-    verifier = repository.verifier
-    tolerated = (Invalid, Refused) if request.repair else Invalid
+    begins = {change.group for change in publication.changes if change.reach is not None and change.reach.in_waves}
+    ends = {change.group for change in publication.changes} - begins
+    control_planes = {
+        group for group, manifest in publication.manifests.items() if one_at_a_time(manifest) and group not in ends
+    }
+    running = sorted(g for g in control_planes - begins if g in state.groups and state.groups[g].candidate_sha256)
+    first = (*running, *sorted(control_planes & begins))[:1]
+    return {group: first[0] if first and first[0] != group else "" for group in begins}
 
-    def read(group: PublishedGroup) -> Manifest | None:
-        try:
-            body = verifier.target(group_target(group.name), group.target)
-            return decode_release(body, cluster=request.cluster, group=group.name).stable
-        except tolerated:
-            return None
 
-    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-        return dict(zip((group.name for group in groups), pool.map(read, groups), strict=True))
+def _under_way(
+    repository: Repository, request: PublishRequest, groups: list[PublishedGroup]
+) -> Mapping[str, Release | None]:
+    """For a repair, the releases of groups in a rollout, which the spec alone cannot tell; None if one is damaged."""
+    if not request.repair:
+        return {}
+    rolling = [group for group in groups if group.candidate_sha256]
+    return read_readable(repository, request.cluster, rolling, (Invalid, Refused))
 
 
 def _fingerprint(publication: Publication, state: State) -> tuple[tuple[str, str], ...]:
@@ -176,41 +224,52 @@ def _fingerprint(publication: Publication, state: State) -> tuple[tuple[str, str
     return tuple((path, targets[path].hashes["sha256"] if path in targets else "") for path in wanted)
 
 
-def _draft(publication: Publication, state: State, *, by: str, published: str) -> Draft:
+def _draft(publication: Publication, state: State, *, by: str, stamp: Stamp) -> Draft:
     """Changed groups get the next serial of the cluster; the others keep theirs, and their bytes."""
-    serial = state.note.serial + 1
-    changed = {change.group: change.after for change in publication.changes if change.after is not None}
+    queue = queue_of(publication, state)
+    changed = [change for change in publication.changes if change.after is not None]
     targets = {}
-    for group, manifest in changed.items():
-        release = Release(serial=serial, published=published, stable=manifest)
-        custom = PublishedGroup.custom(serial, manifest_digest(manifest), published)
-        targets[group_target(group)] = NewTarget(encode_release(release), custom)
+    for change in changed:
+        release = _release(change, publication.terms, stamp, behind=queue.get(change.group, ""))
+        targets[group_target(change.group)] = NewTarget(encode_release(release), PublishedGroup.custom_of(release))
     if publication.repair:
-        targets |= _same_again(publication, state, skip=changed)
+        targets |= _same_again(publication, state, skip={change.group for change in changed})
     return Draft(
-        what=_what(publication),
+        what=publication.what or _what(publication),
         by=by,
         targets=targets,
         removed=tuple(group_target(change.group) for change in publication.changes if change.after is None),
-        serial=serial if changed else None,
+        serial=stamp.serial if changed else None,
         lifetimes=publication.lifetimes,
     )
 
 
-def _same_again(publication: Publication, state: State, *, skip: Mapping[str, Manifest]) -> dict[str, NewTarget]:
+def _release(change: GroupChange, terms: Terms, stamp: Stamp, *, behind: str) -> Release:
+    assert change.after is not None  # removed groups have no release
+    if change.reach is not None and change.reach.in_waves:
+        assert change.reach.stable is not None  # in_waves
+        return begun(change.reach.stable, change.after, change.reach.live, terms=terms, stamp=stamp, behind=behind)
+    return settled(change.after, stamp)
+
+
+def _same_again(publication: Publication, state: State, *, skip: set[str]) -> dict[str, NewTarget]:
     """The published bytes of unchanged groups: same serial and time, so the same hash."""
     again = {}
     for name, group in state.groups.items():
-        if name in publication.manifests and name not in skip:
-            release = Release(serial=group.serial, published=group.published, stable=publication.manifests[name])
-            custom = PublishedGroup.custom(group.serial, group.manifest_sha256, group.published)
-            again[group_target(name)] = NewTarget(encode_release(release), custom)
+        if name not in publication.manifests or name in skip:
+            continue
+        release = Release(serial=group.serial, published=group.published, stable=publication.manifests[name])
+        if group.candidate_sha256:
+            release = publication.under_way.get(name, release)
+        if (release.serial, release.candidate is None) == (group.serial, not group.candidate_sha256):
+            # Else its rollout went on since it was read, which wrote it anew.
+            again[group_target(name)] = NewTarget(encode_release(release), PublishedGroup.custom_of(release))
     return again
 
 
 def _what(publication: Publication) -> str:
     parts = []
-    for kind in ("new", "changed", "removed"):
+    for kind in ("new", "changed", "aborted", "removed"):
         names = [change.group for change in publication.changes if change.kind == kind]
         if names:
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from coordinator.layout import GROUPS
 from coordinator.tuf_api import Root, Snapshot, TargetFile, Targets, Timestamp
+from units.manifest import Release, manifest_digest
 
 NOTE_FIELD: Final = "x-bootwright"
 
@@ -56,9 +57,10 @@ class PublishedGroup:
 
     name: str
     serial: int
-    manifest_sha256: str
+    manifest_sha256: str  # of the stable manifest
     published: str
     target: TargetFile
+    candidate_sha256: str = ""  # of the manifest that a rollout brings; empty without one
 
     @classmethod
     def from_target(cls, path: str, target: TargetFile) -> Self:
@@ -69,11 +71,23 @@ class PublishedGroup:
             manifest_sha256=str(custom.get("manifest", "")),
             published=str(custom.get("published", "")),
             target=target,
+            candidate_sha256=str(custom.get("candidate", "")),
         )
 
+    @property
+    def wanted_sha256(self) -> str:
+        """Of the manifest that was published last, whether its nodes run it yet or not."""
+        return self.candidate_sha256 or self.manifest_sha256
+
     @staticmethod
-    def custom(serial: int, manifest_sha256: str, published: str) -> dict[str, Any]:
-        return {"serial": serial, "manifest": manifest_sha256, "published": published}
+    def custom(serial: int, manifest_sha256: str, published: str, candidate_sha256: str = "") -> dict[str, Any]:
+        plain = {"serial": serial, "manifest": manifest_sha256, "published": published}
+        return plain | ({"candidate": candidate_sha256} if candidate_sha256 else {})
+
+    @classmethod
+    def custom_of(cls, release: Release) -> dict[str, Any]:
+        candidate = "" if release.candidate is None else manifest_digest(release.candidate)
+        return cls.custom(release.serial, manifest_digest(release.stable), release.published, candidate)
 
 
 @dataclass(frozen=True, slots=True)

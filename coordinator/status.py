@@ -1,10 +1,12 @@
 """`coordinator status`: what the nodes say of themselves. Nodes wrote all of it: it is only displayed."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 from coordinator.layout import STATUS
 from coordinator.store import Listed, Store
@@ -14,6 +16,9 @@ from units.status import MAX_BYTES, NodeStatus, decode_status
 
 MOST_NODES: Final = 5000
 PARALLEL: Final = 16
+AHEAD: Final = 4 * PARALLEL  # objects asked for before the first of them is taken: bounds what lies in memory
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +47,43 @@ class Fleet:
 
 
 def read_fleet(store: Store) -> Fleet:
-    """Every node's newest word, ordered by group and instance."""
-    listed = list(islice((item for item in store.list(STATUS) if item.key.endswith(".json")), MOST_NODES + 1))
-    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-        nodes = [node for node in pool.map(lambda item: _read(store, item), listed[:MOST_NODES]) if node]
+    """Every node's newest word, ordered by group and instance. Whole statuses: 20 kB each."""
+    listed = list(islice(status_objects(store), MOST_NODES + 1))
+    nodes = [node for node in each_status(store, listed[:MOST_NODES], lambda node: node) if node]
     nodes.sort(key=lambda node: (node.status.group if node.status else "~", node.instance_id))
     return Fleet(tuple(nodes), len(listed) > MOST_NODES)
 
 
+def status_objects(store: Store) -> Iterator[Listed]:
+    return (item for item in store.list(STATUS) if item.key.endswith(".json"))
+
+
+def instance_of(item: Listed) -> str:
+    return item.key.removeprefix(STATUS).removesuffix(".json")
+
+
+def each_status(store: Store, items: Iterable[Listed], keep: Callable[[SeenNode], T]) -> Iterator[T | None]:
+    """What `keep` makes of each, in the order of `items`; None for one that was deleted since it was listed.
+
+    Read in parallel; at most `AHEAD` of them are in memory, and of each only what `keep` returned.
+    """
+
+    def taken(item: Listed) -> T | None:
+        node = _read(store, item)
+        return None if node is None else keep(node)
+
+    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+        flying: deque[Future[T | None]] = deque()
+        for item in items:
+            flying.append(pool.submit(taken, item))
+            if len(flying) >= AHEAD:
+                yield flying.popleft().result()
+        while flying:
+            yield flying.popleft().result()
+
+
 def _read(store: Store, item: Listed) -> SeenNode | None:
-    instance_id = item.key.removeprefix(STATUS).removesuffix(".json")
+    instance_id = instance_of(item)
     if item.size > MAX_BYTES:
         return SeenNode(instance_id, item.modified, None, f"{item.size} bytes; at most {MAX_BYTES} are read")
     stored = store.get(item.key, limit=MAX_BYTES)

@@ -66,6 +66,9 @@ class Store(Protocol):
     def put_file(self, key: str, path: Path, *, sha256: str, progress: Progress = no_progress) -> None:
         """Upload a file of any size, whose content is known to have this hex digest."""
 
+    def delete(self, key: str) -> None:
+        """Nothing happens if it is gone already. Only unsigned objects are ever deleted: `halt/GROUP`."""
+
     def size(self, key: str) -> int | None:
         """In bytes; None if there is no such object."""
 

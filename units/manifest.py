@@ -303,10 +303,11 @@ class Rollout(Part):
     waves: tuple[Wave, ...] = Field(min_length=1)
     open: int = Field(default=0, ge=0)  # index of the last wave that is let in
     opened: str  # RFC 3339, UTC: when that was
-    state: Literal["running", "paused", "halted"] = "running"
-    reason: str = ""  # why it is paused or halted, for people
+    state: Literal["queued", "running", "paused", "halted"] = "running"  # queued: a control-plane group goes first
+    reason: str = ""  # why it does not run, for people
     bake_seconds: int = Field(default=300, ge=0)  # from the opening of a wave to the next one, at least
     deadline_seconds: int = Field(default=1800, gt=0)  # silent after this long is failed
+    auto_rollback: bool = False  # over its budget the coordinator takes the candidate back instead of halting
 
     @model_validator(mode="after")
     def _is_in_order(self) -> Self:

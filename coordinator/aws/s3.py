@@ -105,6 +105,10 @@ class S3Store:
                     raise error.__context__ from error
                 raise Fatal("store-upload-failed", f"{path} -> {self.url}/{key}: {error}") from error
 
+    def delete(self, key: str) -> None:
+        with translated("s3:DeleteObject", self._arn(key)):
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
     def size(self, key: str) -> int | None:
         from botocore.exceptions import ClientError
 

@@ -74,6 +74,7 @@ def prepare_phase(request: PhaseRequest, tools: RotationTools) -> PlannedPhase |
         assert rotation is not None  # it is in this phase
         return rotation
     releases = _releases(tools.repository, document.name, state)
+    _require_no_rollout(releases)
     _require_confirmed(request, document, state, releases, tools)
     if request.phase == "sign":
         assert rotation is not None  # `add` was before
@@ -154,6 +155,16 @@ def _require_confirmed(
     if request.phase == "retire" and request.name == "service-account":
         manifests = [release.stable for release in releases.values() if release.stable.group.role == "control-plane"]
         require_tokens_expired(manifests, since + request.settle, now, request.after)
+
+
+def _require_no_rollout(releases: Mapping[str, Release]) -> None:
+    """A phase goes to every node whole; a candidate that was compiled before it would take it back when it is done."""
+    if rolling := [group for group, release in releases.items() if release.rollout is not None]:
+        raise Retryable(
+            "rotation-rollout-under-way",
+            f"a rollout is under way in {', '.join(rolling[:SHOWN])}; a phase waits until it is finished or aborted",
+            remedy="coordinator rollout status",
+        )
 
 
 def _require_envelope(repository: Repository, document: ClusterDocument, rotation: Rotation) -> None:

@@ -127,6 +127,9 @@ class HiddenRootStore:
     def put_file(self, key: str, path: Path, *, sha256: str, progress: Progress = no_progress) -> None:
         self.store.put_file(key, path, sha256=sha256, progress=progress)
 
+    def delete(self, key: str) -> None:
+        self.store.delete(key)
+
     def size(self, key: str) -> int | None:
         return self.store.size(key)
 

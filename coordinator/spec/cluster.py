@@ -159,7 +159,8 @@ class ClusterSpec(SpecModel):
     """What nodes do about files that somebody changed and units that somebody stopped: report them, or repair them in
     the next hour. Either way they take no new manifest while they are drifted; a reboot repairs."""
     rollout: Rollout = Rollout()
-    """How a change comes to machines that run."""
+    """How a published change comes to machines that run: in waves, first one machine, then one per zone, a tenth, half
+    and all. Control-plane groups go first, one machine at a time."""
     identity: Identity = Identity()
     """How workers prove who they are."""
     trust: Trust = Trust()

@@ -12,8 +12,8 @@ from coordinator.publish import (
     PublishRequest,
     prepare,
     publish,
-    read_release,
 )
+from coordinator.published import read_release
 from coordinator.repository import Committed
 from coordinator.state import Lifetimes
 from coordinator.store import Store

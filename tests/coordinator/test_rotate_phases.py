@@ -13,7 +13,8 @@ from coordinator.documents import ClusterDocument, Rotation, decode_document
 from coordinator.inputs import AssetCatalogue, PublicTrust
 from coordinator.layout import CLUSTER as CLUSTER_TARGET
 from coordinator.preview import GroupDiff, preview_group
-from coordinator.publish import PublishRequest, prepare, publish, read_release
+from coordinator.publish import PublishRequest, prepare, publish
+from coordinator.published import read_release
 from coordinator.repository import Committed
 from coordinator.rotation.publication import (
     PhaseRequest,

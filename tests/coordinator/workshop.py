@@ -82,6 +82,9 @@ class CrashingStoreDouble:
     def put_file(self, key: str, path: Path, *, sha256: str, progress: Progress = no_progress) -> None:
         self._fuse.write(lambda: self._store.put_file(key, path, sha256=sha256, progress=progress))
 
+    def delete(self, key: str) -> None:
+        self._fuse.write(lambda: self._store.delete(key))
+
     def size(self, key: str) -> int | None:
         return self._store.size(key)
 
