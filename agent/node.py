@@ -11,6 +11,8 @@ from agent.aws.s3 import S3, Bucket
 from agent.aws.volumes import Ec2Volumes
 from agent.certificates import list_certificates
 from agent.durable import keep_durably
+from agent.etcd.access import NodeEtcd
+from agent.etcd.storage import NodeEtcdStorage
 from agent.issuer_client import IssuerClient
 from agent.linux.assets import LocalAssets
 from agent.linux.clock import LinuxClock
@@ -115,6 +117,7 @@ class RealNode:
         def download(key: str, file: BinaryIO, size: int) -> str:
             return s3.get_to_file(bucket_prefix + key, file, size=size)
 
+        etcd = NodeEtcd(s3, bucket_prefix, cluster=settings.cluster, now=self._clock.now)
         return Host(
             files=LinuxFiles(),
             systemd=LinuxSystemd(),
@@ -129,6 +132,8 @@ class RealNode:
             records=S3Records(s3, bucket_prefix),
             probes=LoopbackProbes(),
             clock=self._clock,
+            etcd=etcd,
+            etcd_storage=NodeEtcdStorage(etcd.bucket, etcd.clients),
         )
 
     def rollout_store(self) -> RolloutStore:

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from pki.request import CertificateRequest
 from units.etcd_members import EtcdAccess, NoEtcd
+from units.etcd_restore import EtcdStorage, NoEtcdStorage
 from units.evidence import DeviceEvidence
 
 
@@ -262,3 +263,4 @@ class Host:
     probes: Probes
     clock: Clock
     etcd: EtcdAccess = field(default_factory=NoEtcd)
+    etcd_storage: EtcdStorage = field(default_factory=NoEtcdStorage)

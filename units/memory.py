@@ -16,9 +16,11 @@ from pki.profiles import AuthorityName
 from pki.request import CertificateRequest, asked_for, csr_public_key
 from units.errors import Fatal, Retryable
 from units.etcd_members import EtcdAccess, NoEtcd
+from units.etcd_restore import EtcdStorage
 from units.health import KUBELET_HEALTH
 from units.host import Account, Answer, Host, MountState, UnitState
 from units.memory_cloud import MemoryRecords, MemoryVolumes
+from units.memory_etcd import MemoryEtcdStorage
 from units.memory_files import MemoryFiles
 
 __all__ = [
@@ -254,12 +256,14 @@ class MemoryHost:
     records: MemoryRecords = field(default_factory=MemoryRecords)
     etcd: EtcdAccess = field(default_factory=NoEtcd)
     systemd: MemorySystemd = field(init=False)
+    etcd_storage: EtcdStorage = field(init=False)
     issuer: MemoryIssuer = field(init=False)
     mounts: MemoryMounts = field(init=False)
     probes: MemoryProbes = field(init=False)
 
     def __post_init__(self) -> None:
         self.systemd = MemorySystemd(self.files)
+        self.etcd_storage = MemoryEtcdStorage(self.files)
         self.issuer = MemoryIssuer(self.secrets)
         self.mounts = MemoryMounts(self.files, self.volumes)
         self.probes = MemoryProbes(self.systemd)
@@ -281,4 +285,5 @@ class MemoryHost:
             probes=self.probes,
             clock=self.clock,
             etcd=self.etcd,
+            etcd_storage=self.etcd_storage,
         )

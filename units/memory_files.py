@@ -62,6 +62,21 @@ class MemoryFiles:
         below = (name.removeprefix(prefix) for name in entries if name.startswith(prefix))
         return sorted({name.split("/")[0] for name in below if name})
 
+    def move(self, old: str, new: str) -> None:
+        """A directory with all in it, at once; within one file system, over nothing or an empty directory."""
+        entries, inside = self._locate(old)
+        others, target = self._locate(new)
+        if entries is not others or inside not in entries or self.list(new):
+            raise Fatal("rename-failed", f"cannot rename {old} to {new}")
+        below = [name for name in entries if name == inside or name.startswith(f"{inside}/")]
+        for name in below:
+            entries[target + name.removeprefix(inside)] = entries.pop(name)
+
+    def remove_tree(self, path: str) -> None:
+        entries, inside = self._locate(path)
+        for name in [name for name in entries if name == inside or name.startswith(f"{inside}/")]:
+            del entries[name]
+
     def _put(self, path: str, state: FileState) -> None:
         found = self.read(path)
         if found is not None and found.kind == "directory":

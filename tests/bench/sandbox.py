@@ -39,6 +39,7 @@ from units.memory import (
     MemoryUsers,
     MemoryVolumes,
 )
+from units.memory_etcd import MemoryEtcdStorage
 from units.paths import PKI
 from units.status import CertificateState, NodeStatus
 
@@ -207,6 +208,7 @@ class SandboxNode(RealNode):
         systemd = MemorySystemd(files, **self._state.systemd_state)
         return {
             "systemd": systemd,
+            "etcd_storage": MemoryEtcdStorage(files),
             "kernel": MemoryKernel(**kept.get("kernel", {})),
             "users": MemoryUsers(**kept.get("users", {})),
             "volumes": volumes,

@@ -105,6 +105,7 @@ CHANGING: dict[str, frozenset[str]] = {
     "probes": frozenset(),
     "clock": frozenset(),
     "etcd": frozenset({"backup"}),
+    "etcd_storage": frozenset({"make_data", "rename", "discard", "write_generation_key"}),
 }
 LOOKING: dict[str, frozenset[str]] = {
     "files": frozenset({"read", "digest", "list"}),
@@ -121,6 +122,7 @@ LOOKING: dict[str, frozenset[str]] = {
     "probes": frozenset({"get"}),
     "clock": frozenset({"now", "monotonic", "wait"}),
     "etcd": frozenset({"admin"}),
+    "etcd_storage": frozenset({"generation_key"}),
 }
 
 Hook = Callable[[str, str, tuple[Any, ...]], None]  # port, method, arguments

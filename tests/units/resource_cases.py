@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pki.request import CertificateRequest
 from tests.units.machines import authorities, empty_machine, service_account
 from units.accounts import User
+from units.bootstrap_record import BootstrapRecord, RestoreFrom
 from units.content import InstalledAsset, LoadedImage
 from units.credentials import Certificate, SecretFile, kubeconfig
+from units.etcd_generation import EtcdGeneration, EtcdRestore
+from units.etcd_restore import DATA, MARK, Identity
 from units.files import Directory, File, Symlink
 from units.host import VolumeClaim
 from units.hosts import HostsBlock
@@ -28,6 +31,13 @@ CLAIM = VolumeClaim("prod.example.com", "main", ("a",), ("a",), 20 * 1024**3)
 MOUNT = "/var/lib/etcd/main"
 ENVIRONMENT = "/run/bootwright/etcd-main.env"
 KUBERNETES_CA = authorities()["kubernetes"].certificate.pem.decode()
+RESTORE = EtcdRestore(
+    CLAIM,
+    MOUNT,
+    "bootwright-etcd-main.service",
+    Identity("a", "https://a.etcd:2380", "a=https://a.etcd:2380"),
+    "https://192.0.2.10:6443/livez",
+)
 POD = StaticPod(
     name="kube-scheduler",
     image="registry.k8s.io/kube-scheduler:v1.36.2",
@@ -101,6 +111,32 @@ def bootstrapped(machine: MemoryHost) -> None:
     mounted(machine)
     EtcdBootstrap(CLAIM, MOUNT, ENVIRONMENT, "token", "i-1").apply(machine.host)
     machine.systemd.active.add("bootwright-etcd-main.service")
+
+
+def serving(machine: MemoryHost) -> None:
+    bootstrapped(machine)
+    machine.files.write(f"{MOUNT}/data/member/wal/0-0.wal", b"", mode=0o600, owner="etcd", group="etcd")
+
+
+def restorable(machine: MemoryHost) -> None:
+    """Two generations old data on the volume, and a record that begins another from a backup."""
+    mounted(machine)
+    machine.files.make_directory(f"{MOUNT}/{DATA}", mode=0o700, owner="etcd", group="etcd")
+    machine.files.make_directory(f"{MOUNT}/{DATA}/member", mode=0o700, owner="etcd", group="etcd")
+    machine.files.write(f"{MOUNT}/{DATA}/member/wal/0-0.wal", b"old", mode=0o600, owner="etcd", group="etcd")
+    record = BootstrapRecord(
+        state="restoring",
+        generation=3,
+        token="token-g3",
+        volumes={},
+        created_by="operator",
+        restore=RestoreFrom(backup="2026-01-01T00:00:00Z-7", sha256="0" * 64, size=1056, revision=7),
+    )
+    machine.records.create("etcd/main/cluster.json", record.encode())
+
+
+def older_data(machine: MemoryHost) -> None:
+    machine.files.write(f"{MOUNT}/{DATA}/{MARK}", b'{"generation": 2}', mode=0o600, owner="etcd", group="etcd")
 
 
 def stamp_of(image: LoadedImage) -> str:
@@ -247,6 +283,21 @@ CASES: dict[str, Case] = {
             "the attempt is not marked": lambda machine: machine.files.remove(f"{MOUNT}/.bootstrap.json"),
         },
         before=mounted,
+    ),
+    "etcd restore": Case(
+        RESTORE,
+        {"the volume holds older data": older_data},
+        before=restorable,
+    ),
+    "etcd generation": Case(
+        EtcdGeneration(CLAIM, MOUNT, ("https://127.0.0.1:2379",)),
+        {
+            "the note is gone": lambda machine: machine.files.remove(f"{MOUNT}/.generation"),
+            "the note was edited": lambda machine: machine.files.write(
+                f"{MOUNT}/.generation", b"another\n", mode=0o644, owner="root", group="root"
+            ),
+        },
+        before=serving,
     ),
     "etcd established": Case(
         EtcdEstablished(CLAIM, MOUNT, ENVIRONMENT, "http://127.0.0.1:2381/readyz"),

@@ -7,13 +7,16 @@ from units import paths
 from units.accounts import User
 from units.credentials import Certificate
 from units.errors import Invalid
+from units.etcd_generation import EtcdGeneration, EtcdRestore
 from units.etcd_peers import EtcdPeers
 from units.etcd_rejoin import EtcdUrls
+from units.etcd_restore import Identity
 from units.facts import NodeFacts
 from units.files import Directory
 from units.host import VolumeClaim
 from units.manifest import EtcdCluster, EtcdMember, Manifest
 from units.membership import EtcdBootstrap, EtcdEstablished
+from units.names import url_host
 from units.peer_names import PeerNames
 from units.render import flags, template_text
 from units.resource import Resource
@@ -108,9 +111,13 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
     environment = f"{paths.RUN}/etcd-{name}.env"
     token = f"{manifest.cluster.name}-{name}-{manifest.cluster.uid}-g1"
     urls = urls_of(manifest, cluster)
+    unit = f"bootwright-etcd-{name}.service"
+    api = f"https://{url_host(facts.private_ip)}:{manifest.api.port}/livez"
+    identity = Identity(member.name, dict(urls.peer)[member.name], initial_cluster(urls))
+    yield EtcdRestore(claim, mount, unit, identity, api)
     yield EtcdBootstrap(claim, mount, environment, token, facts.instance_id, urls)
     yield Unit(
-        f"bootwright-etcd-{name}.service",
+        unit,
         template_text(
             "etcd.service",
             etcd=name,
@@ -121,8 +128,15 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
         # Certificates are read at every handshake, the authorities only at the start (etcd-pki.md 3.4).
         reads=reads(trusted_file(manifest, "etcd-clients"), trusted_file(manifest, "etcd-peers")),
     )
+    own = f"https://127.0.0.1:{cluster.client_port}"
+    yield EtcdGeneration(claim, mount, (own, *urls.clients_but(member.name)), peers)
     ready = f"http://127.0.0.1:{cluster.metrics_port}/readyz"
     yield EtcdEstablished(claim, mount, environment, ready, urls, peers)
+
+
+def initial_cluster(urls: EtcdUrls) -> str:
+    """The same on every member, as etcd's flag and as a restored member is told."""
+    return ",".join(f"{name}={url}" for name, url in urls.peer)
 
 
 def arguments(
