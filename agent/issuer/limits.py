@@ -10,8 +10,8 @@ class Limits:
     idle: float = 60.0  # then the process ends; the socket stays with systemd
     head: int = 16 * 1024
     body: int = 64 * 1024
-    connections: int = 256  # beyond, the kernel's backlog waits
-    connections_per_source: int = 64  # a balancer may stand in front: its address is everybody's
+    connections: int = 512  # beyond, the kernel's backlog waits
+    connections_per_source: int = 256  # a balancer may stand in front: its address is everybody's
     waiting: int = 256  # requests that no thread works on yet; beyond: 503
     threads: int = 16
     source_rate: float = 50.0  # requests a second and address

@@ -1,7 +1,7 @@
-"""Speed and memory of boot, poll and publish, each in fresh processes, with targets and verdicts.
+"""Speed and memory of boot, poll, publish and issuer, each in fresh processes, with targets and verdicts.
 
     python -m tests.bench                     everything, some five minutes
-    python -m tests.bench --only poll         one part: boot, poll or publish
+    python -m tests.bench --only poll         one part: boot, poll, publish or issuer
     python -m tests.bench --write             and keep the results in docs/benchmarks.md
 
 Exit code 1 if a target was missed: figures are judged by people, on a machine that does nothing else meanwhile.
@@ -15,13 +15,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import agents, publish, table
+from tests.bench import agents, issuer, publish, table
 from tests.bench.cloud import Cloud, running_cloud
 from tests.bench.figures import Phase, Row
 from tests.bench.fleet import found_cluster
 from tests.bench.node_venv import node_venv
 
-PARTS = ("boot", "poll", "publish")
+PARTS = ("boot", "poll", "publish", "issuer")
 BOOT, SYNC = "agent boot", "agent sync"
 
 
@@ -52,7 +52,10 @@ def measure(folder: Path, cloud: Cloud, parts: Sequence[str], sizes: Sequence[in
         for size in sizes:
             _say(f"coordinator publish of {size} groups")
             rows += publish.measure_publish(published, size, min(runs, 3))
-    if set(parts) - {"publish"}:
+    if "issuer" in parts:
+        _say("agent issuer")
+        rows.append(issuer.measure_issuer(min(runs, 3)))
+    if set(parts) - {"publish", "issuer"}:
         _say("a node's environment (cached), and its first boots")
         published.operator.run("publish", "--yes")
         first, node = agents.measure_first_boots(folder, published, cloud, node_venv())
@@ -74,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--runs", type=int, default=9, help="measured processes of each kind, after a warm-up (9)")
     parser.add_argument("--groups", default="5,50,500", help="sizes of publish (5,50,500)")
-    parser.add_argument("--only", default=",".join(PARTS), help="some of boot,poll,publish")
+    parser.add_argument("--only", default=",".join(PARTS), help="some of boot,poll,publish,issuer")
     parser.add_argument("--json", action="store_true", help="everything that was measured, for scripts")
     parser.add_argument("--write", action="store_true", help="update docs/benchmarks.md")
     return parser

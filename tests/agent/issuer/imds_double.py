@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from agent.aws.imds import Imds
 from tests.agent.issuer.aws_doubles import PrincipalDouble, Reply
-from tests.agent.issuer.served import served
+from tests.agent.issuer.served import Respond, served
 
 _IDENTITY = "/latest/meta-data/identity-credentials/ec2/security-credentials/ec2-instance"
 _ROLES = "/latest/meta-data/iam/security-credentials/"
@@ -14,6 +14,11 @@ _ROLES = "/latest/meta-data/iam/security-credentials/"
 
 @contextmanager
 def imds(identity: PrincipalDouble, profile: PrincipalDouble | None = None) -> Iterator[Imds]:
+    with served(respond_with(identity, profile)) as url:
+        yield Imds(url)
+
+
+def respond_with(identity: PrincipalDouble, profile: PrincipalDouble | None) -> Respond:
     def respond(method: str, path: str, _headers: dict[str, str], _body: bytes) -> Reply:
         if method == "PUT":
             return Reply(200, b"token")
@@ -25,8 +30,7 @@ def imds(identity: PrincipalDouble, profile: PrincipalDouble | None = None) -> I
             return Reply(200, _credentials(profile))
         return Reply(404)
 
-    with served(respond) as url:
-        yield Imds(url)
+    return respond
 
 
 def _credentials(principal: PrincipalDouble) -> bytes:

@@ -163,7 +163,7 @@ def a_world(directory: Path, authority: Authority | None = None) -> Iterator[Wor
         root.addHandler(journal)
         root.setLevel(logging.DEBUG)
         aws_url = stack.enter_context(served(aws.respond))
-        world = World(authority, aws, api_server, _config(aws_url), _settings(aws_url), journal, directory)
+        world = World(authority, aws, api_server, aws_config(aws_url), node_settings(aws_url), journal, directory)
         world.bundle = bundle
         pem = world.leaf("issuer-server", name="cp-1", ip_addresses=("127.0.0.1",), dns_names=("localhost",))
         (directory / "server.pem").write_bytes(pem)
@@ -177,7 +177,7 @@ def a_world(directory: Path, authority: Authority | None = None) -> Iterator[Wor
         yield world
 
 
-def _config(aws_url: str) -> IssuerConfig:
+def aws_config(aws_url: str) -> IssuerConfig:
     return IssuerConfig(
         cluster="demo",
         uid="7f3a1c",
@@ -198,7 +198,7 @@ def _config(aws_url: str) -> IssuerConfig:
     )
 
 
-def _settings(aws_url: str) -> Settings:
+def node_settings(aws_url: str) -> Settings:
     return Settings(
         store="s3://demo-bucket",
         cluster="demo",
