@@ -14,6 +14,7 @@ from coordinator.rotation.confirmation import Unconfirmed
 from coordinator.rotation.next_root import uri_of
 from coordinator.rotation.phases import command, next_phase, ring_of, spki_of
 from coordinator.rotation.publication import not_confirmed
+from coordinator.rotation.waiting import Confirmations
 from coordinator.state import State
 from coordinator.status import Fleet, read_fleet
 from pki.certificate import load_certificate
@@ -75,7 +76,7 @@ def overlook(repository: Repository, directory: KeyDirectory, now: datetime) -> 
         cluster=document.name,
         state=state,
         roles=tuple(_role(state, directory, role, days) for role, days in state.days_left(now).items()),
-        rings=tuple(_ring(document, state, fleet, name, now) for name in names),
+        rings=tuple(_ring(document, state, fleet, name, now, Confirmations(directory)) for name in names),
     )
 
 
@@ -95,9 +96,18 @@ def _role(state: State, directory: KeyDirectory, role: str, days_left: int) -> R
     return RoleState(role, state.versions[role], found.threshold, tuple(keys), signed[role], days_left)
 
 
-def _ring(document: ClusterDocument, state: State, fleet: Fleet, name: RotatedName, now: datetime) -> RingState:
+def _ring(
+    document: ClusterDocument,
+    state: State,
+    fleet: Fleet,
+    name: RotatedName,
+    now: datetime,
+    confirmations: Confirmations,
+) -> RingState:
     ring, rotation = ring_of(document, name), document.rotation(name)
     waiting = not_confirmed(document, rotation, state, fleet, frozenset(), lambda: now) if rotation else ()
+    if rotation and not waiting:
+        confirmations.since(rotation, now)  # the life of old tokens counts from when somebody first saw this
     under_way = rotation is not None and rotation.phase != "retire"
     return RingState(
         name=name,
