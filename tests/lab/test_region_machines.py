@@ -164,6 +164,18 @@ def test_auto_scaling_launches_replaces_and_scales_in(lab: LabClient) -> None:
     lab.wait_until("none left", lambda: not powered())
 
 
+def test_a_replaced_instance_profile_is_the_one_that_ec2_describes(lab: LabClient, strict: World) -> None:
+    ec2 = lab.aws("ec2")
+    instance = strict.instance(IamInstanceProfile={"Name": "node"})
+    mine = [{"Name": "instance-id", "Values": [instance]}]
+    (association,) = ec2.describe_iam_instance_profile_associations(Filters=mine)["IamInstanceProfileAssociations"]
+    ec2.replace_iam_instance_profile_association(
+        AssociationId=association["AssociationId"], IamInstanceProfile={"Name": "control-plane"}
+    )
+    described = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+    assert described["IamInstanceProfile"]["Arn"] == lab.outputs["instance_profiles"]["control-plane"]
+
+
 def test_commands_run_in_the_machine_and_errors_say_why(lab: LabClient, strict: World) -> None:
     instance = strict.instance()
     assert "['uname', '-a']" in lab.machine(instance).exec("uname", "-a").stdout

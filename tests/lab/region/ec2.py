@@ -130,6 +130,13 @@ class StrictEC2Backend(EC2Backend):
                 else:
                     _set_state(instance, "stopped", "Client.InstanceInitiatedShutdown")
 
+    def replace_iam_instance_profile_association(self, *args: Any, **kwargs: Any) -> Any:
+        """moto goes on describing the instance with the profile before."""
+        association = super().replace_iam_instance_profile_association(*args, **kwargs)
+        profile = {"Arn": association.iam_instance_profile.arn, "Id": association.association_id}
+        self.modify_instance_attribute(association.instance.id, "iam_instance_profile", profile)
+        return association
+
     # --- volumes -----------------------------------------------------------------------------------------
 
     def attach_volume(
