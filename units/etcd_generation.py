@@ -186,7 +186,7 @@ class EtcdGeneration:
                 raise Refused("etcd-record-missing", f"{key} is gone", remedy="undelete it (the bucket is versioned)")
             record = decode_record(found.content, key)
             if held == record.token:
-                host.files.write(generation_path(self.path), _note(held), mode=0o644, owner="root", group="root")
+                self._note_down(host, held)
                 return
             if record.state == "established":
                 raise Refused(
@@ -196,12 +196,17 @@ class EtcdGeneration:
                     remedy="no API server starts on it. `agent etcd status` on all members; then the right volumes, "
                     "or `coordinator etcd restore`",
                 )
-            host.etcd_storage.write_generation_key(self.claim.etcd, self.client_urls, held, record.token)
+            if host.etcd_storage.write_generation_key(self.claim.etcd, self.client_urls, held, record.token):
+                self._note_down(host, record.token)
+                return
             held = host.etcd_storage.generation_key(self.claim.etcd, self.client_urls)
         raise Retryable("etcd-record-contended", f"the generation of etcd {self.claim.etcd!r} kept changing")
 
     def describe(self) -> Description:
         return Description(self.key, ("/bootwright/cluster holds the token of the generation",))
+
+    def _note_down(self, host: Host, token: str) -> None:
+        host.files.write(generation_path(self.path), _note(token), mode=0o644, owner="root", group="root")
 
     def _wait_for_key(self, host: Host) -> str | None:
         deadline = asked = host.clock.monotonic()
