@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from agent.issuer import answers
+from agent.issuer import answers, audit
 from agent.issuer.answers import Answer, Asked
 from agent.issuer.codes import later
 from agent.issuer.http_request import Exchange, Unacceptable
 from agent.issuer.limits import Limits
 from agent.issuer.rates import Rates
+from units.errors import Retryable
 
 logger = logging.getLogger("bootwright.issuer")
 
@@ -136,12 +137,12 @@ class Server:
 
     async def _answer(self, asked: Asked) -> Answer:
         if wait := self._rates.take(asked.source):
-            return answers.not_now(later("throttled", f"{asked.source} asks too often", after=wait))
+            return _not_now(asked, later("throttled", f"{asked.source} asks too often", after=wait))
         with self._lock:
             busy = self._waiting >= self.limits.waiting + self.limits.threads
             self._waiting += not busy
         if busy:
-            return answers.not_now(later("issuer-busy", "too many requests wait", after=2))
+            return _not_now(asked, later("issuer-busy", "too many requests wait", after=2))
         future = self._pool.submit(self.work, asked)
         future.add_done_callback(self._worked)
         return await asyncio.wrap_future(future)
@@ -149,6 +150,11 @@ class Server:
     def _worked(self, _: "Future[Answer]") -> None:
         with self._lock:
             self._waiting -= 1
+
+
+def _not_now(asked: Asked, trouble: Retryable) -> Answer:
+    audit.refused(asked.source, trouble, proven="")
+    return answers.not_now(trouble)
 
 
 async def _hear_out(reader: asyncio.StreamReader) -> None:

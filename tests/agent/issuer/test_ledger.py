@@ -2,10 +2,11 @@
 
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 
-from agent.issuer.ledger import Entry, Found, Ledger
+from agent.issuer.ledger import Entry, Ledger
 from agent.issuer.store import records
 from pki.keys import load_private_key, make_key, spki_sha256
 from pki.request import CertificateRequest, build_csr
@@ -28,9 +29,8 @@ class GetThenPut(Ledger):
     def create(self, entry: Entry) -> bool:
         if self.read(entry.instance) is not None:
             return False
-        found = Found(None, '"nothing"')
         self._records._s3.put(f"demo/{self._key(entry.instance)}", entry.model_dump_json().encode())
-        return found is not None
+        return True
 
 
 def race(world: World, ledger: type[Ledger]) -> list[int]:
@@ -40,8 +40,8 @@ def race(world: World, ledger: type[Ledger]) -> list[int]:
 
     def issuer():
         desk = world.office().desk()
-        object.__setattr__(desk.claims, "ledger", ledger(world.config, desk.claims.ledger._records))
-        return desk
+        own = ledger(world.config, desk.claims.ledger._records)
+        return replace(desk, claims=replace(desk.claims, ledger=own))
 
     world.aws.s3.before_put.append(lambda: answers.append(issuer().answer(second.asked()).status))
     answers.append(issuer().answer(first.asked()).status)
@@ -123,6 +123,26 @@ def test_two_accounts_and_two_regions_share_no_record_and_no_rate(world) -> None
         other = Ledger(world_of_others, records(world.settings, "eu-west-1", CredentialsDouble()))
         assert other.read(INSTANCE) is None
         assert other.create(entry)
+
+
+class Nameless(Ledger):
+    """The mutation: an instance id alone is the key."""
+
+    def _key(self, instance_id: str) -> str:
+        return f"identity/{instance_id}.json"
+
+
+def test_with_a_ledger_that_forgets_the_account_two_would_share_a_record(world) -> None:
+    entry = Entry(instance=INSTANCE, node=NODE, group="workers", keys=("ab" * 32,))
+    ours, theirs = (
+        Nameless(
+            world.config.model_copy(update={"account": account}),
+            records(world.settings, "eu-west-1", CredentialsDouble()),
+        )
+        for account in ("111122223333", "999988887777")
+    )
+    assert ours.create(entry)
+    assert theirs.read(INSTANCE) is not None
 
 
 def test_the_issued_names_are_ec2s_and_not_the_csrs(world) -> None:

@@ -42,6 +42,8 @@ def test_an_instance_that_asks_too_often_waits_and_another_does_not(world) -> No
     assert 5 <= answers[2].retry_after <= 10
     assert json.loads(answers[2].body)["code"] == "throttled"
     assert office.answer(honest(world, OTHER).asked()).status == 200
+    unlimited = world.office()  # the mutation: it would go on like this
+    assert {unlimited.answer(draft.asked()).status for _ in range(20)} == {200}
 
 
 def test_a_stranger_does_not_use_up_the_patience_for_an_instance(world) -> None:

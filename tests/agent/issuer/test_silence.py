@@ -1,9 +1,12 @@
 """N20: who has proven nothing learns nothing, and no secret of a proof reaches a log."""
 
 import json
+from dataclasses import fields, replace
 
 import pytest
 
+from agent.issuer.answers import Answer, Asked
+from agent.issuer.desk import Desk, Proven
 from agent.issuer.limits import Limits
 from tests.agent.issuer import attacks_on_answers, attacks_on_instances, attacks_on_proofs  # noqa: F401  fill the table
 from tests.agent.issuer.attacks import ATTACKS
@@ -11,12 +14,9 @@ from tests.agent.issuer.aws_doubles import Reply
 from tests.agent.issuer.drafts import honest
 from tests.agent.issuer.running import exchange, post, running
 from tests.agent.issuer.world import a_world
+from units.errors import Refused
 
 UNPROVEN = [attack for attack in ATTACKS if not attack.told and not attack.rule.startswith("N18-renewal")]
-
-
-def header_names(head: bytes) -> list[bytes]:
-    return [line.partition(b":")[0] for line in head.split(b"\r\n")]
 
 
 def test_every_refusal_of_a_stranger_is_the_same_bytes_but_for_its_date(tmp_path, authority) -> None:
@@ -36,6 +36,34 @@ def test_every_refusal_of_a_stranger_is_the_same_bytes_but_for_its_date(tmp_path
     ((lines, body),) = seen
     assert lines[0].startswith(b"HTTP/1.1 403")
     assert json.loads(body) == {"v": 1, "code": "issuer-refused"}
+
+
+class Talkative(Desk):
+    """The mutation of the test above: believes everybody to be somebody."""
+
+    def _prove(self, asked: Asked) -> Proven:
+        try:
+            return super()._prove(asked)
+        except Refused as refusal:
+            object.__setattr__(self, "why", refusal)
+            return Proven("anybody", None)
+
+    def _issue(self, asked: Asked, proven: Proven) -> Answer:
+        raise self.why
+
+
+def test_an_issuer_that_told_strangers_why_would_be_found_out(world) -> None:
+    answers = set()
+    for attack in [each for each in UNPROVEN if each.rule in ("N5-late", "N7")]:
+        draft = honest(world)
+        attack.spoil(world, draft)
+        answers.add(_talkative(world).answer(draft.asked()))
+    assert len(answers) > 1
+
+
+def _talkative(world) -> Desk:
+    desk = world.office().desk()
+    return Talkative(**{field.name: getattr(desk, field.name) for field in fields(desk)})
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
@@ -71,10 +99,8 @@ def test_a_strangers_line_breaks_do_not_forge_journal_lines(world) -> None:
     assert "\n" not in record.getMessage()
 
 
-def test_a_fault_of_our_own_is_told_without_its_reason_and_logged_with_it(world, monkeypatch) -> None:
-    office = world.office()
-    desk = office.desk()
-    object.__setattr__(desk, "mark", lambda *_: 1 / 0)
+def test_a_fault_of_our_own_is_told_without_its_reason_and_logged_with_it(world) -> None:
+    desk = replace(world.office().desk(), mark=lambda *_: 1 / 0)
     answer = desk.answer(honest(world).asked())
     assert (answer.status, json.loads(answer.body)["code"]) == (503, "issuer-failed")
     assert b"division" not in answer.body

@@ -100,7 +100,6 @@ class World:
     directory: Path
     marks: list[tuple[str, str]] = field(default_factory=list)
     bundle: str = ""
-    office_changes: dict[str, object] = field(default_factory=dict)
 
     @property
     def instance(self) -> InstanceDouble:
