@@ -19,7 +19,7 @@ HELP = """Print the least-privilege IAM policy of a role, as JSON. Without a rol
 Roles:
   node           a worker: reads its own groups' signed objects, reports on itself
   control-plane  that, and opens CA keys, keeps etcd's records and backups, attaches etcd's volumes to itself
-  publisher      coordinator init, assets, publish, status: signs and seals, opens no secret
+  publisher      coordinator init, assets, publish, rollouts, trust rotate, status: signs and seals, opens no secret
   refresher      coordinator refresh: renews freshness, can change nothing else
   administrator  coordinator kubeconfig: opens the CA's key
 
@@ -151,7 +151,7 @@ def _all(spec: "ClusterSpec", *, through_endpoints: bool) -> "dict[str, Wanted]"
 
 
 _FOR: dict[str, str] = {
-    "publisher": "init, assets, publish, userdata, history, status",
+    "publisher": "init, assets, publish, rollouts, trust rotate, history, status",
     "refresher": "refresh, from cron",
     "administrator": "kubeconfig",
 }

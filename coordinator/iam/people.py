@@ -4,23 +4,34 @@ from collections.abc import Iterator
 
 from coordinator.iam.place import Place
 from coordinator.iam.statements import Statement, allow, list_some, only_if_conditional, secrets_key, signing_keys
-from coordinator.layout import METADATA, STATUS, TIMESTAMP
+from coordinator.layout import HALT, METADATA, STATUS, TIMESTAMP
 from units.envelope import authority_secret, object_key
 
 SNAPSHOTS = f"{METADATA}*.snapshot.json"
 
 
 def publisher(place: Place) -> Iterator[Statement]:
-    """For init in a bucket that is there, assets, publish, userdata, history, status. Seals secrets, opens none."""
+    """For init in a bucket that is there, assets, publish, rollouts, rotation, status. Seals secrets, opens none."""
     sealed = object_key("*")
-    yield allow("ReadRepositoryAndReports", "s3:GetObject", place.objects("tuf/*", "assets/*", sealed, f"{STATUS}*"))
+    read = ["tuf/*", "assets/*", sealed, f"{STATUS}*", f"{HALT}*"]
+    yield allow("ReadRepositoryAndReports", "s3:GetObject", place.objects(*read))
     yield list_some("ListCluster", place, place.listed("*"), missing_is_404=True)
     yield allow("SeeVersioning", "s3:GetBucketVersioning", place.bucket_arn)
     yield allow("Publish", "s3:PutObject", place.objects("tuf/*", "assets/*", sealed))
     yield only_if_conditional("NeverOverwriteUnseen", place.objects(f"{METADATA}*", sealed))
+    yield allow("StopAndGoOn", ["s3:PutObject", "s3:DeleteObject"], place.objects(f"{HALT}*"))
+    yield from _inventory(place)
     yield allow("GiveUpUploads", "s3:AbortMultipartUpload", place.objects("assets/*"))
     yield from secrets_key("SealSecrets", place, "kms:GenerateDataKey")
     yield from signing_keys(sorted({*place.keys.targets, *place.keys.online}))
+
+
+def _inventory(place: Place) -> Iterator[Statement]:
+    """The live fleet, whose ranks decide who goes first (DESIGN section 7), and why a silent machine does not boot."""
+    here = {"StringEquals": {"aws:RequestedRegion": place.region}}
+    yield allow("LookAround", ["ec2:DescribeInstances", "ec2:DescribeInstanceStatus"], "*", here)
+    owned = {f"aws:ResourceTag/kubernetes.io/cluster/{place.cluster}": "owned"}
+    yield allow("ReadConsoles", "ec2:GetConsoleOutput", place.ec2("instance"), {"StringEquals": owned})
 
 
 def refresher(place: Place) -> Iterator[Statement]:
@@ -35,7 +46,8 @@ def refresher(place: Place) -> Iterator[Statement]:
 
 def administrator(place: Place) -> Iterator[Statement]:
     """`coordinator kubeconfig`. Whoever may open the CA's key is an administrator of the cluster, whatever else."""
-    secret = authority_secret("kubernetes")
-    yield allow("ReadSignedAndAuthority", "s3:GetObject", place.objects("tuf/*", object_key(secret)))
+    first = authority_secret("kubernetes")
+    names = [first, f"{first}-*"]  # and, after a rotation, its successors (units.envelope.later_secret)
+    yield allow("ReadSignedAndAuthority", "s3:GetObject", place.objects("tuf/*", *map(object_key, names)))
     yield list_some("ListMetadata", place, place.listed(f"{METADATA}*"), missing_is_404=True)
-    yield from secrets_key("OpenAuthority", place, "kms:Decrypt", name=secret)
+    yield from secrets_key("OpenAuthority", place, "kms:Decrypt", names=names)

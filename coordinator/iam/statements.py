@@ -36,22 +36,26 @@ def list_some(sid: str, place: Place, prefixes: list[str], *, missing_is_404: bo
     return allow(sid, "s3:ListBucket", place.bucket_arn, {operator: {"s3:prefix": prefixes}})
 
 
-def context_of_secrets(place: Place, *, name: str | None = None) -> Condition:
-    """The encryption context that `units.envelope.Context.as_kms` makes: this cluster's, and no key more or less."""
-    wanted = {"cluster": place.cluster, "role": "control-plane", "uid": place.keys.uid, "name": name}
+def context_of_secrets(place: Place, *, names: Sequence[str] = ()) -> Condition:
+    """The encryption context that `units.envelope.Context.as_kms` makes: this cluster's, and no key more or less.
+
+    names: patterns, of which the secret's name must be one.
+    """
+    wanted = {"cluster": place.cluster, "role": "control-plane", "uid": place.keys.uid, "name": None}
     known = {f"kms:EncryptionContext:{key}": value for key, value in wanted.items() if value is not None}
     present = {f"kms:EncryptionContext:{key}": "false" for key, value in wanted.items() if value is None}
     return {
         "StringEquals": known,
-        **({"Null": present} if present else {}),
+        "Null": present,
+        **({"StringLike": {"kms:EncryptionContext:name": list(names)}} if names else {}),
         "ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["cluster", "uid", "role", "name"]},
     }
 
 
-def secrets_key(sid: str, place: Place, actions: str, *, name: str | None = None) -> Iterator[Statement]:
+def secrets_key(sid: str, place: Place, actions: str, *, names: Sequence[str] = ()) -> Iterator[Statement]:
     if place.keys.secrets is not None:
         resource, alias = key_resource(place.keys.secrets, place.region)
-        yield allow(sid, actions, resource, {**context_of_secrets(place, name=name), **alias})
+        yield allow(sid, actions, resource, {**context_of_secrets(place, names=names), **alias})
 
 
 def signing_keys(arns: Sequence[str]) -> Iterator[Statement]:

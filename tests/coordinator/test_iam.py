@@ -101,6 +101,18 @@ ALLOWED: list[Row] = [
     ("refresher", "kms:Sign", ONLINE, DIGEST),
     ("administrator", GET, f"{FOLDER_ARN}secrets/control-plane/authority-kubernetes.json", {}),
     ("administrator", "kms:Decrypt", SECRETS, sealed(OWN_CONTEXT)),
+    ("administrator", GET, f"{FOLDER_ARN}secrets/control-plane/authority-kubernetes-0a1b2c3d.json", {}),
+    ("administrator", "kms:Decrypt", SECRETS, sealed({**OWN_CONTEXT, "name": "authority-kubernetes-0a1b2c3d"})),
+    ("publisher", PUT, f"{FOLDER_ARN}halt/workers", {}),
+    ("publisher", DELETE, f"{FOLDER_ARN}halt/workers", {}),
+    ("publisher", LIST, BUCKET, {"s3:prefix": "clusters/prod.example.com/outcome/workers/7/"}),
+    ("publisher", "ec2:DescribeInstances", "*", {}),
+    (
+        "publisher",
+        "ec2:GetConsoleOutput",
+        INSTANCES + INSTANCE,
+        {"aws:ResourceTag/kubernetes.io/cluster/prod.example.com": "owned"},
+    ),
 ]
 
 REFUSED: list[Row] = [
@@ -179,6 +191,9 @@ REFUSED: list[Row] = [
     ("publisher", PUT, f"{FOLDER_ARN}secrets/control-plane/authority-etcd.json", {}),
     ("publisher", PUT, f"{FOLDER_ARN}etcd/main/cluster.json", ONLY_SEEN),
     ("publisher", PUT, f"{FOLDER_ARN}status/{INSTANCE}.json", {}),
+    ("publisher", "ec2:GetConsoleOutput", INSTANCES + INSTANCE, {}),
+    ("publisher", "ec2:TerminateInstances", INSTANCES + INSTANCE, {}),
+    ("publisher", DELETE, f"{FOLDER_ARN}outcome/workers/7/failed/{INSTANCE}", {}),
     ("publisher", DELETE, f"{FOLDER_ARN}assets/sha256/ab/{HASH}", {}),
     ("publisher", LIST, BUCKET, {"s3:prefix": "clusters/other.example.com/"}),
     ("publisher", "kms:Sign", TARGETS, {**DIGEST, "kms:MessageType": "RAW"}),

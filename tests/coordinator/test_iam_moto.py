@@ -35,24 +35,25 @@ KEYS = {
     "backup": f"{PREFIX}etcd/main/backups/2026-01-01-7/snapshot",
     "identity": f"{PREFIX}identity/1/eu-west-1/i-1.json",
     "status": f"{PREFIX}status/i-1.json",
+    "halt": f"{PREFIX}halt/workers",
     "elsewhere": "clusters/other.example.com/tuf/metadata/timestamp.json",
 }
 METADATA = ("metadata", "snapshot", "root")
 READS = {
-    "node": {*METADATA, "workers", "asset"},
+    "node": {*METADATA, "workers", "asset", "halt"},
     "control-plane": {*METADATA, "control-plane", "asset", "secret", "other secret", "record", "backup", "identity"},
-    "publisher": {*METADATA, "workers", "control-plane", "asset", "secret", "other secret", "status"},
+    "publisher": {*METADATA, "workers", "control-plane", "asset", "secret", "other secret", "status", "halt"},
     "refresher": {*METADATA},
     "administrator": {*METADATA, "workers", "control-plane", "secret"},
 }
 WRITES = {
     "node": {"status"},
     "control-plane": {"status", "record", "backup", "identity"},
-    "publisher": {*METADATA, "workers", "control-plane", "asset", "secret", "other secret"},
+    "publisher": {*METADATA, "workers", "control-plane", "asset", "secret", "other secret", "halt"},
     "refresher": {"metadata", "snapshot"},
     "administrator": set(),
 }
-DELETES = {"control-plane": {"backup"}}
+DELETES = {"control-plane": {"backup"}, "publisher": {"halt"}}
 
 Client = Callable[[str, str], Any]
 

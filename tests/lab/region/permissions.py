@@ -16,7 +16,7 @@ from tests.lab.region.settings import ACCOUNT
 
 Keys = dict[str, str | tuple[str, ...]]
 _TAGGING = ("CreateTags", "DeleteTags")
-_MOVING = ("AttachVolume", "DetachVolume")
+_NAMING = ("AttachVolume", "DetachVolume", "GetConsoleOutput")
 _KINDS = {"i": "instance", "vol": "volume", "subnet": "subnet", "vpc": "vpc"}
 
 
@@ -86,7 +86,7 @@ class Permissions:
 
     def _ec2_resources(self, call: Call) -> Iterator[tuple[str, Keys]]:
         form = call.form
-        if call.action in _MOVING:
+        if call.action in _NAMING:
             named = [form[name] for name in ("VolumeId", "InstanceId") if form.get(name)]
             yield from ((self._arn(name), self._about(name)) for name in named)
         elif call.action in _TAGGING:
