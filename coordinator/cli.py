@@ -7,7 +7,9 @@ import sys
 import typer
 
 from coordinator.commands import (
+    advance,
     assets,
+    halt,
     history,
     iam,
     init,
@@ -15,6 +17,8 @@ from coordinator.commands import (
     local_key,
     publish,
     refresh,
+    rollback,
+    rollout,
     spec,
     status,
     trust,
@@ -40,6 +44,13 @@ A new cluster, from nothing:
   coordinator status -f cluster.yaml
 
 \b
+A change to nodes that run, in waves:
+  coordinator publish -f cluster.yaml --yes
+  coordinator advance -f cluster.yaml --watch
+  coordinator rollout status -f cluster.yaml     and pause, resume, abort; halt stops it without a key
+  coordinator rollback GROUP -f cluster.yaml     to the manifest before
+
+\b
 Exit codes: 0 done, 1 failed, 2 usage or invalid input, 3 refused for safety (trust, quorum, format), 4 retry later,
 5 changes are pending (publish --detailed-exitcode), 130 interrupted.
 
@@ -57,8 +68,23 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-for module in (init, publish, history, userdata, kubeconfig, refresh, status, iam, spec, local_key):
+for module in (
+    init,
+    publish,
+    advance,
+    rollback,
+    halt,
+    history,
+    status,
+    userdata,
+    kubeconfig,
+    refresh,
+    iam,
+    spec,
+    local_key,
+):
     module.register(app)
+app.add_typer(rollout.app, name="rollout")
 app.add_typer(assets.app, name="assets")
 app.add_typer(trust.app, name="trust")
 

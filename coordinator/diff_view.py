@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 from coordinator.console import output, plain, show_table
 from coordinator.preview import ItemDiff
-from coordinator.publish import GroupChange, Publication
+from coordinator.publish import GroupChange, Publication, queue_of
+from coordinator.rollouts import sizes_over
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
 _SIGNS = {"add": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red")}
-_KINDS = {"new": "green", "changed": "yellow", "removed": "red"}
+_KINDS = {"new": "green", "changed": "yellow", "aborted": "yellow", "removed": "red"}
 SHOWN_GROUPS = 8
 
 
@@ -23,6 +24,7 @@ def show_publication(publication: Publication, *, full: bool) -> None:
         _show_group(console, changes, full=full)
     if publication.changes:
         _show_summary(publication)
+        _show_reach(console, publication)
 
 
 def _alike(changes: tuple[GroupChange, ...]) -> list[list[GroupChange]]:
@@ -77,7 +79,38 @@ def _show_summary(publication: Publication) -> None:
     show_table(["GROUP", "CHANGE", "SERIAL", "NEW", "ADDED", "CHANGED", "REMOVED"], rows)
 
 
+def _show_reach(console: "Console", publication: Publication) -> None:
+    """How each change comes to its group's nodes; groups that go alike on one line."""
+    alike: dict[str, list[str]] = {}
+    queue = queue_of(publication, publication.state)
+    for change in publication.changes:
+        if change.reach is not None and change.after is not None:
+            alike.setdefault(reach_of(change, queue.get(change.group, "")), []).append(change.group)
+    for text, groups in alike.items():
+        names = ", ".join(groups[:SHOWN_GROUPS]) + ("" if len(groups) <= SHOWN_GROUPS else f" and {len(groups)} in all")
+        console.print(plain(f"{names}: ", "bold"), plain(text), sep="", soft_wrap=True)
+
+
+def reach_of(change: GroupChange, behind: str) -> str:
+    """`rollout over 8 live nodes: 1, +3, +4 (waves)`."""
+    reach = change.reach
+    if reach is None or change.after is None:
+        return ""
+    if reach.aborts:
+        return "the candidate is taken back: its nodes return to the stable manifest at once"
+    nodes = f"{len(reach.live)} live node{'' if len(reach.live) == 1 else 's'}"
+    if not reach.live:
+        return "no live nodes: published as stable"
+    if not reach.in_waves:
+        return f"{nodes} take it at once: what they run cannot be read, so there is nothing to compare it with"
+    first, *later = sizes_over(reach.live, change.after)
+    waves = ", ".join([str(first), *(f"+{size}" for size in later[:8])]) + (", ..." if len(later) > 8 else "")
+    queued = f", after control-plane group {behind}" if behind else ""
+    return f"rollout over {nodes}: {waves} (waves){queued}"
+
+
 def publication_json(publication: Publication) -> dict[str, Any]:
+    queue = queue_of(publication, publication.state)
     return {
         "cluster": publication.cluster,
         "unchanged": publication.unchanged,
@@ -87,6 +120,8 @@ def publication_json(publication: Publication) -> dict[str, Any]:
                 "change": change.kind,
                 "serial": change.before.serial if change.before else None,
                 "actions": [str(action) for action in change.actions],
+                "live_nodes": len(change.reach.live) if change.reach else None,
+                "reach": reach_of(change, queue.get(change.group, "")) or None,
                 "items": [{"key": item.key, "kind": item.kind, "lines": item.lines} for item in change.items],
             }
             for change in publication.changes

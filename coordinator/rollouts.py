@@ -133,7 +133,7 @@ class Sight:
     halt: bool = False  # whether halt/GROUP is there
 
 
-Kind = Literal["wait", "begin", "draw", "open", "finish", "halt", "pause", "withdraw"]
+Kind = Literal["wait", "begin", "draw", "open", "finish", "halt", "pause", "resume", "withdraw"]
 
 
 @dataclass(frozen=True, slots=True)

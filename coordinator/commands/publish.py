@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from coordinator.location import Cluster
     from coordinator.publish import Publication
     from coordinator.repository import Committed, Repository
+    from coordinator.rollouts import Terms
+    from coordinator.spec import ClusterSpec
 
 CHANGES_PENDING = 5
 
@@ -19,10 +21,15 @@ HELP = """Show what the spec would change on every group's nodes, and with --yes
 Without --yes nothing is published. Every group is planned and rehearsed on a machine in memory first, by the code that
 nodes run; what does not converge there is refused. Groups that do not change keep their serial.
 
+Where nodes run, the change goes over them in waves: one node, one per zone, a tenth, half, all; control-plane groups
+first, one node at a time. `coordinator advance` opens the waves, a node that fails goes back by itself, and too many
+failures stop the rest. Publishing the manifest of before takes the change back.
+
 \b
 Examples:
   coordinator publish -f cluster.yaml                        look
   coordinator publish -f cluster.yaml --yes                  do it
+  coordinator publish -f cluster.yaml --yes --emergency      waves follow each other faster; the first is still one node
   coordinator publish -f cluster.yaml --detailed-exitcode    in CI: 0 nothing to do, 5 changes are pending
 """
 
@@ -42,6 +49,9 @@ def publish(
     repair: Annotated[
         bool, typer.Option("--repair", help="Write every release document again: heals lost or damaged objects.")
     ] = False,
+    emergency: Annotated[
+        bool, typer.Option("--emergency", help="Short pauses between waves. The canary is never left out.")
+    ] = False,
     json: Json = False,
     store: StoreUrl = None,
     region: Region = None,
@@ -55,7 +65,7 @@ def publish(
 
     here = locate(Where(file, store, None, region, endpoint_url, keys))
     repository = here.open_repository()
-    publication = _prepare(here, repository, repair=repair)
+    publication = _prepare(here, repository, repair=repair, emergency=emergency)
     for warning in expiry_warnings(publication.state, utc_now()):
         warn(warning)
     if not json:
@@ -71,12 +81,13 @@ def publish(
         raise typer.Exit(CHANGES_PENDING)
 
 
-def _prepare(here: "Cluster", repository: "Repository", *, repair: bool) -> "Publication":
+def _prepare(here: "Cluster", repository: "Repository", *, repair: bool, emergency: bool) -> "Publication":
     from coordinator.compile import compile_manifests
     from coordinator.preview import preview_group
     from coordinator.publish import PublishRequest, prepare
     from coordinator.rehearsal import Rehearsals
     from coordinator.repository import utc_now
+    from coordinator.rollouts_sight import departed_of
     from coordinator.state import Lifetimes
     from units.errors import Invalid
 
@@ -89,6 +100,8 @@ def _prepare(here: "Cluster", repository: "Repository", *, repair: bool) -> "Pub
         secrets_key=spec.trust.secrets_key if "secrets_key" in spec.trust.model_fields_set else None,
         lifetimes=Lifetimes(**spec.trust.expiry_days.model_dump()),
         repair=repair,
+        terms=terms_of(spec, emergency=emergency),
+        departed=departed_of(here),
     )
     rehearsals = Rehearsals()
     return prepare(
@@ -98,6 +111,17 @@ def _prepare(here: "Cluster", repository: "Repository", *, repair: bool) -> "Pub
         lambda before, after: preview_group(before, after, rehearsals),
         utc_now,
     )
+
+
+def terms_of(spec: "ClusterSpec | None", *, emergency: bool = False) -> "Terms":
+    """Without a spec, the defaults."""
+    from coordinator.rollouts import EMERGENCY_BAKE, Terms
+
+    if spec is None:
+        return Terms(bake_seconds=EMERGENCY_BAKE) if emergency else Terms()
+    wanted = spec.rollout
+    bake = min(EMERGENCY_BAKE, wanted.bake_seconds) if emergency else wanted.bake_seconds
+    return Terms(bake, wanted.deadline_seconds, wanted.auto_rollback)
 
 
 def _publish(here: "Cluster", repository: "Repository", publication: "Publication") -> "Committed":
@@ -123,7 +147,12 @@ def _conclude(publication: "Publication", committed: "Committed | None") -> None
     if committed is not None:
         versions = ", ".join(f"{role} {version}" for role, version in committed.state.versions.items())
         say(f"published serial {committed.state.note.serial}, read back and verified as a node would ({versions})")
+        if any(change.reach is not None and change.reach.in_waves for change in publication.changes):
+            note("the first wave is open; next: coordinator advance --watch")
     elif publication.is_empty:
+        rolling = [group.name for group in publication.state.groups.values() if group.candidate_sha256]
+        if rolling:
+            note(f"under way: the rollout in {', '.join(rolling)}; coordinator rollout status")
         note(f"nothing to publish: all {publication.unchanged} groups are as the spec says")
     elif not publication.changes:
         why = "every release document would be written again" if publication.repair else "its signature grows old"
