@@ -1,7 +1,7 @@
 """DescribeInstances: what EC2 says of a machine, the only source of its names (trust.md N13, N18).
 
-One signed POST and ElementTree, not botocore: its EC2 client costs 250 ms and 40 MB where an issuer starts for one
-worker and ends a minute later (measured, docs/adr/0008).
+One signed POST and ElementTree, not botocore: its EC2 client adds 200 ms of CPU and 32 MiB to a process that starts for
+one worker and ends a minute later (measured, docs/adr/0008).
 """
 
 import re
