@@ -37,7 +37,7 @@ class IssuerConfig(Part):
     leaf_seconds: int = Field(gt=0)
     groups: tuple[GroupBinding, ...]
     api_server: Word  # https://ADDRESS:PORT of this machine's own
-    issuer_name: Word  # the node this issuer runs on: its credential at the API server
+    issuer_name: Word  # the instance this issuer runs on, for its credential: a DNS name may be too long for a CN
 
     @property
     def audience(self) -> str:
@@ -49,7 +49,7 @@ def audience(cluster: str, uid: str) -> str:
     return f"{cluster}/{uid}"
 
 
-def issuer_config(manifest: Manifest, facts: NodeFacts, *, name: str) -> IssuerConfig:
+def issuer_config(manifest: Manifest, facts: NodeFacts) -> IssuerConfig:
     identity = manifest.identity
     arn = f"arn:{facts.partition}:iam::{facts.account_id}:instance-profile/"
     return IssuerConfig(
@@ -68,7 +68,7 @@ def issuer_config(manifest: Manifest, facts: NodeFacts, *, name: str) -> IssuerC
             for group in identity.node_groups
         ),
         api_server=f"https://{url_host(facts.private_ip)}:{manifest.api.port}",
-        issuer_name=name,
+        issuer_name=facts.instance_id,
     )
 
 

@@ -43,7 +43,7 @@ def issuer(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
         bundle=manifest.trust.authority("kubernetes").signing,
         jitter_key=facts.instance_id,
     )
-    config = File(CONFIG, issuer_config(manifest, facts, name=name).model_dump_json(indent=1) + "\n", mode=0o600)
+    config = File(CONFIG, issuer_config(manifest, facts).model_dump_json(indent=1) + "\n", mode=0o600)
     yield config
     yield Directory(PORT_DROP_IN.rpartition("/")[0])
     port = File(PORT_DROP_IN, f"[Socket]\nListenStream=\nListenStream={manifest.identity.port}\n")
