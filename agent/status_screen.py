@@ -46,6 +46,11 @@ def _headline(console: "Console", status: NodeStatus, now: datetime) -> None:
     if status.trust:
         metadata = " ".join(f"{name} v{version}" for name, version in status.metadata.items())
         console.print(f"  trust {_coloured(status.trust, good=status.trust == 'Fresh')}  {metadata}")
+    if status.manifest:
+        of = f" ({status.choice})" if status.choice in ("stable", "candidate") else ""
+        console.print(f"  manifest {status.manifest[:12]}{of}: {status.why}", markup=False)
+    if status.drift:
+        console.print(f"  [yellow]drifted: {', '.join(status.drift[:8])}[/]")
     console.print(f"  last looked {_ago(status.updated, now)}")
     if status.waiting_for:
         console.print(f"  [yellow]waiting: {status.waiting_for}[/]", markup=True)

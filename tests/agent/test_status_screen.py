@@ -116,3 +116,10 @@ def test_an_authority_in_its_last_year_says_that_it_must_be_rotated(capsys: pyte
     out = shown(capsys, stage="ready", certificates=[certificate(300, authority=True)])
     assert "ca/kubernetes.crt (kubernetes-ca) expires in 300 d" in out
     assert "-> coordinator trust rotate ca" in out
+
+
+def test_it_says_which_manifest_runs_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    out = shown(capsys, stage="ready", manifest="ab" * 32, choice="candidate", why="wave 1 [of 5] is open")
+    assert "manifest abababababab (candidate): wave 1 [of 5] is open" in out
+    assert "drifted" not in out
+    assert "drifted: file:/etc/motd" in shown(capsys, stage="ready", drift=["file:/etc/motd"])
