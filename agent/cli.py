@@ -20,6 +20,7 @@ bootwright's agent: makes this machine the node that its signed manifest says.
 
 At 3 am, on a node that will not join:
   agent status          what this node is, what it waits for, what is wrong and what to do
+  agent doctor          ordered checks from symptom to cause, each with its fix
   agent diff            what the signed manifest would change here
   journalctl -u bootwright-boot
 """
@@ -40,9 +41,12 @@ COMMANDS = {
     "enroll": Command("agent.commands.enroll", "record which cluster and group this machine belongs to"),
     "sync": Command("agent.commands.sync", "look for a newer manifest, renew certificates (what the timer runs)"),
     "status": Command("agent.commands.status", "explain this node: resources, units, certificates, etcd, last error"),
+    "doctor": Command("agent.commands.doctor", "why this node is not well: ordered checks, the first cause, the fix"),
     "diff": Command("agent.commands.diff", "what `agent boot` would change, without changing it"),
     "certs": Command("agent.commands.certs", "every certificate on this node: names, issuer, expiry, next renewal"),
+    "etcd": Command("agent.commands.etcd", "etcd of this node: status, backup, care, step-down"),
     "issuer": Command("agent.commands.issuer", "sign workers' certificates (what the socket runs); reset, list"),
+    "support-bundle": Command("agent.commands.support_bundle", "logs, configs and status for a report; no secrets"),
     "version": Command("agent.commands.version", "the agent's version"),
 }
 

@@ -22,7 +22,10 @@ class EtcdHealth:
 
 def local_clients(client_port: int) -> EtcdClients:
     """The member of this machine, with this machine's own certificate."""
-    url = f"https://127.0.0.1:{client_port}"
+    return local_clients_at(f"https://127.0.0.1:{client_port}")
+
+
+def local_clients_at(url: str) -> EtcdClients:
     return EtcdClients((url,), authority_bundle("etcd-clients"), pem("etcd", "healthcheck-client"))
 
 

@@ -1,0 +1,66 @@
+"""The rounds that the timer makes: a backup when one is due, old ones out, a daily test, the care of the members."""
+
+import logging
+
+from agent.etcd.care import Carer
+from agent.etcd.here import EtcdHere
+from agent.etcd.maintenance import member_status
+from agent.etcd.node import EtcdNode, utc_now
+from agent.waits import Waits
+from units.errors import BootwrightError, Fatal
+from units.etcd_backup import is_due, to_test
+
+LOG = logging.getLogger("bootwright.etcd")
+
+
+def back_up(node: EtcdNode, here: EtcdHere, *, scheduled: bool, reason: str) -> str:
+    """What was done, in words. Scheduled: the leader's machine alone, so that there is one backup and not five."""
+    access = node.access
+    bucket = access.bucket(here.name)
+    record = access.record(here.name)
+    if scheduled:
+        with here.own.gateway() as gateway:
+            if not member_status(gateway).leads:
+                return "the leader's machine takes the backups"
+        if not is_due(bucket.backups(), utc_now()):
+            return "the next backup is not due yet"
+        reason = "every 15 minutes"
+    backup = access.taker(here.name, here.own.urls).take(record, reason)
+    protected = {record.restore.backup} if record and record.restore else set()
+    gone = bucket.tidy(utc_now(), protected=protected)
+    return f"backup {backup.name}, {backup.meta.size} bytes{f'; {len(gone)} outlived ones deleted' if gone else ''}"
+
+
+def care_for(node: EtcdNode, here: EtcdHere, waits: Waits) -> tuple[tuple[str, ...], tuple[BootwrightError, ...]]:
+    """What was done, and what went wrong. A failed test of a backup keeps nobody from making room."""
+    done: list[str] = []
+    errors: list[BootwrightError] = []
+    carer = Carer(here.own, here.all, here.quota_bytes, waits, LOG.info)
+    for act in (carer.care, lambda: _tested(node, here)):
+        try:
+            done += act()
+        except BootwrightError as error:
+            LOG.warning("etcd %s: %s", here.name, error, extra={"code": error.code})
+            errors.append(error)
+    return tuple(done), tuple(errors)
+
+
+def _tested(node: EtcdNode, here: EtcdHere) -> tuple[str, ...]:
+    with here.own.gateway() as gateway:
+        if not member_status(gateway).leads:
+            return ()
+    bucket = node.access.bucket(here.name)
+    newest = bucket.newest_test()
+    chosen = to_test(bucket.backups(), newest[1] if newest else None, utc_now())
+    meta = bucket.meta(chosen.name) if chosen else None
+    if chosen is None or meta is None:
+        return ()
+    outcome = node.tester(here).test(chosen.name, meta)
+    if not outcome.ok:
+        raise Fatal(
+            "etcd-backup-test-failed",
+            f"backup {chosen.name} of etcd {here.name!r} cannot be restored: {outcome.problem}",
+            remedy="take another one (`agent etcd backup`) and look at the disk and the bucket; older backups are "
+            "in `coordinator etcd backups`",
+        )
+    return (f"backup {chosen.name} was restored as a test: {outcome.keys} keys in {outcome.seconds} s",)
