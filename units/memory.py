@@ -62,7 +62,9 @@ class MemorySystemd:
     restarts: list[str] = field(default_factory=list)
     loaded: dict[str, str] = field(default_factory=dict)  # unit -> its text as systemd knows it
     running: dict[str, str] = field(default_factory=dict)  # unit -> the text it was started with
-    distribution: frozenset[str] = frozenset({"containerd.service", "bootwright-issuer.socket"})
+    distribution: frozenset[str] = frozenset(
+        {"containerd.service", "bootwright-issuer.socket", "bootwright-etcd-backup.timer"}
+    )
 
     def state(self, unit: str) -> UnitState:
         stale = unit in self.loaded and self.loaded[unit] != self._on_disk(unit)
@@ -221,7 +223,8 @@ class MemoryProbes:
     def get(self, url: str) -> Answer | None:
         if url == KUBELET_HEALTH:
             return Answer(200, "ok") if "kubelet.service" in self.systemd.active else None
-        return Answer(200, "ok") if any("etcd" in unit for unit in self.systemd.active) else None
+        runs = any(unit.startswith("bootwright-etcd-") and unit.endswith(".service") for unit in self.systemd.active)
+        return Answer(200, "ok") if runs else None
 
 
 @dataclass

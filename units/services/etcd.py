@@ -41,6 +41,7 @@ def etcd(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
     for cluster in manifest.etcd:
         member = member_of(manifest, facts, cluster)
         yield from _member(manifest, facts, cluster, member)
+    yield Unit("bootwright-etcd-backup.timer")
 
 
 def member_of(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster) -> EtcdMember:
@@ -123,6 +124,7 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
             etcd=name,
             mount=mount,
             environment=environment,
+            client_url=f"https://127.0.0.1:{cluster.client_port}",
             arguments=unit_arguments(flags(arguments(manifest, facts, cluster, member, token))),
         ),
         # Certificates are read at every handshake, the authorities only at the start (etcd-pki.md 3.4).
