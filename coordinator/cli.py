@@ -41,7 +41,7 @@ A new cluster, from nothing:
   coordinator publish -f cluster.yaml            shows what would change
   coordinator publish -f cluster.yaml --yes      signs and uploads it
   coordinator userdata GROUP -f cluster.yaml     for the group's launch template
-  coordinator status -f cluster.yaml
+  coordinator validate -f cluster.yaml --wait 15m
 
 \b
 A change to nodes that run, in waves:
