@@ -23,6 +23,7 @@ from coordinator.commands import (
     status,
     trust,
     userdata,
+    validate,
 )
 from coordinator.console import show_error
 from pki.errors import PkiError
@@ -68,21 +69,9 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-for module in (
-    init,
-    publish,
-    advance,
-    rollback,
-    halt,
-    history,
-    status,
-    userdata,
-    kubeconfig,
-    refresh,
-    iam,
-    spec,
-    local_key,
-):
+_CHANGES = (init, publish, advance, rollback, halt, refresh)
+_LOOKS = (status, validate, history, userdata, kubeconfig, iam, spec, local_key)
+for module in (*_CHANGES, *_LOOKS):
     module.register(app)
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(assets.app, name="assets")

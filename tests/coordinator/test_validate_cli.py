@@ -19,7 +19,7 @@ def fleet(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "stores").mkdir()
     (tmp_path / "stores" / CLUSTER).symlink_to(tmp_path / "store")
     (tmp_path / "cluster.yaml").write_text(SPEC)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BOOTWRIGHT_SPEC", str(tmp_path / "cluster.yaml"))
     monkeypatch.setenv("BOOTWRIGHT_STORE", f"file://{tmp_path / 'stores'}")
     monkeypatch.setenv("BOOTWRIGHT_KEYS", str(tmp_path / "keys"))
     monkeypatch.setenv("BOOTWRIGHT_PASSPHRASE", PASSPHRASE)
@@ -64,7 +64,7 @@ def test_waiting_ends_when_the_time_is_up_and_says_what_it_waited_for(
     assert "not yet: 1 errors; the first: node" in capsys.readouterr().err
 
 
-def test_without_a_spec_it_says_that_it_needs_one(fleet: FleetDouble, tmp_path: Path) -> None:
-    (tmp_path / "cluster.yaml").unlink()
+def test_without_a_spec_it_says_that_it_needs_one(fleet: FleetDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BOOTWRIGHT_SPEC")
     assert run(["validate", "--cluster", CLUSTER]) == 2
     assert run(["validate", "--help"]) == 0
