@@ -60,7 +60,7 @@ def test_waiting_ends_when_the_time_is_up_and_says_what_it_waited_for(
     fleet: FleetDouble, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fleet.say("i-a1", serial=0, role="node")
-    assert run(["validate", "--wait", "1s", "--interval", "1s"]) == 1
+    assert run(["validate", "--wait", "3s", "--interval", "1s"]) == 1
     assert "not yet: 1 errors; the first: node" in capsys.readouterr().err
 
 
