@@ -1,10 +1,11 @@
 """Warnings about the repository and the fleet that a person should hear before nodes suffer from them."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
+from coordinator.inventory import NodeRow
 from coordinator.state import State
-from coordinator.status import Fleet
 
 # Renewing the root needs people with offline keys; the others need one command (trust.md 1.6).
 _WARN_DAYS: Final = {"root": 90, "targets": 60, "snapshot": 30, "timestamp": 7}
@@ -28,13 +29,12 @@ def expiry_warnings(state: State, now: datetime) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def certificate_warnings(fleet: Fleet, now: datetime) -> tuple[str, ...]:
+def certificate_warnings(rows: Iterable[NodeRow]) -> tuple[str, ...]:
     """How many nodes are in trouble: of a fleet of hundreds nobody reads every row."""
     expired = low = 0
-    for node in fleet.nodes:
-        notices = node.expiring(now)
-        expired += any(notice.left.expired for notice in notices)
-        low += bool(notices) and not any(notice.left.expired for notice in notices)
+    for row in rows:
+        expired += row.expired
+        low += bool(row.expiring) and not row.expired
     warnings = []
     if expired:
         warnings.append(f"{_nodes(expired)} with an expired certificate: `agent sync` there says why it is not renewed")

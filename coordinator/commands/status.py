@@ -1,32 +1,48 @@
 """`coordinator status`."""
 
+import json as jsonlib
+import sys
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from coordinator.commands.options import ClusterName, EndpointUrl, File, Json, Keys, Region, StoreUrl
-from coordinator.console import note, print_json, show_table, warn
+from coordinator.console import note, show_table, warn
 
 if TYPE_CHECKING:
+    from coordinator.fleet_view import GroupSum
+    from coordinator.inventory import Inventory, NodeRow
+    from coordinator.location import Cluster
+    from coordinator.state import PublishedGroup
     from coordinator.status import SeenNode
 
-HELP = """Show what every node says of itself: its group, stage, serial, and why it does not join.
+HELP = """Show the fleet: every group in numbers, and every node with its stage, serial, and why it does not join.
 
-Reads the status objects that nodes write; needs no keys. SEEN is the age of the node's last word by the store's clock,
-CERTS the days until its first certificate expires, by the clock of this machine. Certificates under a quarter of their
-life, and authorities in their last year, are listed by name: a node renews at 60 %, so something has kept it from that.
+Reads the status objects that nodes write; needs no keys. STABLE and CANDIDATE count the nodes that run that manifest of
+their group's release, RUNS says it of one node. SEEN is the age of the node's last word by the store's clock, CERTS the
+days until its first certificate expires, by the clock of this machine. Certificates under a quarter of their life, and
+authorities in their last year, are listed by name: a node renews at 60 %, so something has kept it from that.
+
+Of a large fleet only the nodes are listed that something is to be said about; --all lists every one.
 
 \b
 Examples:
   coordinator status -f cluster.yaml
+  coordinator status -f cluster.yaml --watch
+  coordinator status -f cluster.yaml --group workers --all
   coordinator status -f cluster.yaml --json | jq '.nodes[] | select(.status.stage != "ready")'
   coordinator status -f cluster.yaml --json | jq '.nodes[] | select(.expiring != [])'
 """
 
-_COLUMNS = ("GROUP", "INSTANCE", "ZONE", "STAGE", "SERIAL", "TRUST", "CERTS", "SEEN", "WHY NOT")
+_GROUPS = ("GROUP", "NODES", "READY", "SILENT", "SERIAL", "STABLE", "CANDIDATE", "OTHER", "DRIFT", "CERTS !", "")
+_COLUMNS = ("GROUP", "INSTANCE", "ZONE", "STAGE", "SERIAL", "RUNS", "TRUST", "CERTS", "SEEN", "WHY NOT")
 
-_MOST_NAMED = 3  # in a table; all of them are in --json
+_FEW = 60  # so many nodes are all shown
+_MOST_ROWS = 300
+
+Published = Mapping[str, "PublishedGroup"]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,6 +51,10 @@ def register(app: typer.Typer) -> None:
 
 def status(
     *,
+    group: Annotated[list[str] | None, typer.Option("--group", help="Only this group; may be repeated.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="List every node of a large fleet.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every few seconds.")] = False,
+    interval: Annotated[str, typer.Option("--interval", help="With --watch.", metavar="TIME")] = "10s",
     json: Json = False,
     file: File = None,
     store: StoreUrl = None,
@@ -43,44 +63,112 @@ def status(
     endpoint_url: EndpointUrl = None,
     keys: Keys = None,
 ) -> None:
-    from coordinator.health import certificate_warnings
+    from coordinator.commands.watching import repeat
+    from coordinator.inventory import Inventory
     from coordinator.location import Where, locate
     from coordinator.repository import utc_now
-    from coordinator.status import MOST_NODES, read_fleet
 
-    fleet = read_fleet(locate(Where(file, store, cluster, region, endpoint_url, keys)).open_store())
+    here = locate(Where(file, store, cluster, region, endpoint_url, keys))
+    inventory = Inventory(here.open_store(), utc_now)
+
+    def show() -> None:
+        published = _published(here)
+        if json:
+            _print_json(here, published, group)
+        else:
+            _show(inventory, published, group, everything=everything)
+
+    repeat(show, watch=watch, interval=interval)
+
+
+def _published(here: "Cluster") -> Published:
+    """The verified groups; none where this desk has no key directory, which status does not need."""
+    from units.errors import Fatal, Invalid, Refused
+
+    try:
+        return here.open_repository().read().groups
+    except (Fatal, Invalid, Refused) as error:
+        note(f"what is published is not shown: {error.message}")
+        return {}
+
+
+def _show(inventory: "Inventory", published: Published, groups: list[str] | None, *, everything: bool) -> None:
+    from coordinator.fleet_view import is_fine, sums
+    from coordinator.health import certificate_warnings
+    from coordinator.repository import utc_now
+
     now = utc_now()
-    if fleet.truncated:
-        warn(f"there are more than {MOST_NODES} status objects; the others are not shown")
-    if json:
-        print_json({"nodes": [_document(node, now) for node in fleet.nodes], "truncated": fleet.truncated})
-    elif fleet.nodes:
-        show_table(_COLUMNS, [_row(node, now) for node in fleet.nodes])
-        for warning in certificate_warnings(fleet, now):
-            warn(warning)
-    else:
+    rows = [row for row in inventory.rows() if not groups or row.group in groups]
+    rows.sort(key=lambda row: (row.group or "~", row.instance_id))
+    totals = [one for one in sums(rows, published, now) if not groups or one.group in groups]
+    if totals:
+        show_table(_GROUPS, [_sum(one) for one in totals])
+    if not rows:
         note("no node has written a status yet")
+        return
+    all_of_them = everything or len(rows) <= _FEW
+    shown = rows if all_of_them else [row for row in rows if not is_fine(row, published, now)]
+    show_table(_COLUMNS, [_row(row, now, published) for row in (shown if everything else shown[:_MOST_ROWS])])
+    if not all_of_them:
+        note(f"{len(rows) - len(shown)} of {len(rows)} nodes are well and not listed; --all lists them")
+    if len(shown) > _MOST_ROWS and not everything:
+        note(f"{len(shown) - _MOST_ROWS} more nodes are not well; --all lists them")
+    for warning in certificate_warnings(rows):
+        warn(warning)
 
 
-def _row(node: "SeenNode", now: datetime) -> list[str]:
-    age, found = _age(now, node.modified), node.status
-    if found is None:
-        return ["", node.instance_id, "", "unreadable", "", "", "", age, node.problem]
-    reasons = [f"waiting for {found.waiting_for}"] if found.waiting_for else []
-    for condition in found.conditions:
+def _sum(one: "GroupSum") -> list[str]:
+    counts = (one.nodes, one.ready, one.silent)
+    which = (one.stable, one.candidate, one.other, one.drifted, one.expiring)
+    serial = "" if one.serial is None else str(one.serial)
+    remark = "rollout under way" if one.rollout else "" if one.serial is not None else "not published"
+    return [one.group, *map(str, counts), serial, *(str(count) if count else "" for count in which), remark]
+
+
+def _row(row: "NodeRow", now: datetime, published: Published) -> list[str]:
+    from coordinator.fleet_view import runs
+
+    age = _age(now, row.modified)
+    if row.problem:
+        return ["", row.instance_id, "", "unreadable", "", "", "", "", age, row.problem]
+    reasons = [f"waiting for {row.waiting_for}"] if row.waiting_for else []
+    for condition in row.conditions:
         reasons.append(f"{condition.code}: {condition.message}")
         reasons += [f"what to do: {condition.remedy}"] if condition.remedy else []
-    expiring = node.expiring(now)
-    reasons += [one.text for one in expiring[:_MOST_NAMED]]
-    reasons += [f"and {len(expiring) - _MOST_NAMED} more certificates"] if len(expiring) > _MOST_NAMED else []
-    reasons += [f"what to do: {expiring[0].remedy}"] if expiring else []
-    days = node.days_left(now)
-    certificates = "" if days is None else f"{days}d{' !' if expiring else ''}"
-    serial = str(found.serial) if found.serial else ""
+    if row.drift and not any(condition.code == "drifted" for condition in row.conditions):
+        reasons.append(f"drifted: {', '.join(row.drift[:3])}")
+    reasons += [one.text for one in row.expiring]
+    more = row.expiring_count - len(row.expiring)
+    reasons += [f"and {more} more certificates"] if more else []
+    reasons += [f"what to do: {row.expiring[0].remedy}"] if row.expiring else []
+    certificates = "" if row.days_left is None else f"{row.days_left}d{' !' if row.expiring else ''}"
+    serial = str(row.serial) if row.serial else ""
     return [
-        *(found.group, node.instance_id, found.zone, found.stage, serial, found.trust),
+        *(row.group, row.instance_id, row.zone, row.stage, serial, runs(row, published), row.trust),
         *(certificates, age, "\n".join(reasons)),
     ]
+
+
+def _print_json(here: "Cluster", published: Published, groups: list[str] | None) -> None:
+    """Node by node as they are read: ten thousand whole statuses are 200 MB, and never in memory together."""
+    from coordinator.fleet_view import sums
+    from coordinator.inventory import NodeRow, row_of
+    from coordinator.repository import utc_now
+    from coordinator.status import each_status, status_objects
+
+    now, store = utc_now(), here.open_store()
+    rows: list[NodeRow] = []
+
+    def text_of(node: "SeenNode") -> tuple[NodeRow, str]:
+        return row_of(node, now), jsonlib.dumps(_document(node, now), indent=1, default=str)
+
+    sys.stdout.write('{\n"nodes": [')
+    for found in each_status(store, status_objects(store), text_of):
+        if found is not None and (not groups or found[0].group in groups):
+            sys.stdout.write(("," if rows else "") + "\n" + found[1])
+            rows.append(found[0])
+    totals = [one.document for one in sums(rows, published, now) if not groups or one.group in groups]
+    sys.stdout.write(f'\n],\n"groups": {jsonlib.dumps(totals, indent=1)}\n}}\n')
 
 
 def _document(node: "SeenNode", now: datetime) -> dict[str, Any]:

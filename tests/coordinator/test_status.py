@@ -9,6 +9,7 @@ import pytest
 from coordinator.commands.status import _age, _row
 from coordinator.console import printable
 from coordinator.directory_store import DirectoryStore
+from coordinator.inventory import row_of
 from coordinator.status import read_fleet
 from coordinator.store import Store
 from tests.coordinator.workshop import ClockDouble
@@ -71,7 +72,7 @@ def test_the_reason_and_the_remedy_stand_in_the_row(tmp_path: Path, clock: Clock
     condition = Condition(code="etcd-volume", message="in zone b", remedy="move it", since="2026-01-01T00:00:00Z")
     write(store, "i-1", group="cp", stage="retrying", serial=4, waiting_for="volume", conditions=(condition,))
     (node,) = read_fleet(store).nodes
-    row = _row(node, clock())
+    row = _row(row_of(node, clock()), clock(), {})
     assert row[:5] == ["cp", "i-1", "", "retrying", "4"]
     assert row[-1] == "waiting for volume\netcd-volume: in zone b\nwhat to do: move it"
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from coordinator.cli import run
-from coordinator.commands.status import _document, _row
+from coordinator.commands.status import _document
+from coordinator.commands.status import _row as _row_of_status
 from coordinator.directory_store import DirectoryStore
 from coordinator.health import certificate_warnings
-from coordinator.status import SeenNode, read_fleet
+from coordinator.inventory import Inventory, row_of
+from coordinator.status import SeenNode
 from units.status import CertificateState, NodeStatus, encode_status
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -38,10 +40,14 @@ def node(*certificates: object) -> SeenNode:
     return SeenNode("i-1", NOW, status)
 
 
+def _row(found: SeenNode, now: datetime) -> list[str]:
+    return _row_of_status(row_of(found, now), now, {})
+
+
 def test_a_node_whose_certificates_are_good_is_not_flagged() -> None:
     good = node(certificate(age=74, life=100), certificate(age=3650 - 913, life=3650, authority=True))
     assert good.expiring(NOW) == ()
-    assert _row(good, NOW)[6] == "26d"
+    assert _row(good, NOW)[7] == "26d"
     assert _row(good, NOW)[-1] == ""
     assert _document(good, NOW)["expiring"] == []
 
@@ -49,7 +55,7 @@ def test_a_node_whose_certificates_are_good_is_not_flagged() -> None:
 def test_a_leaf_under_a_quarter_of_its_life_is_named_with_its_days_and_a_remedy() -> None:
     low = node(certificate(age=76, life=100), certificate(age=1, life=100, path="kubelet/server.pem"))
     row = _row(low, NOW)
-    assert row[6] == "24d !"
+    assert row[7] == "24d !"
     assert row[-1].splitlines()[0] == "kubelet/client.pem expires in 24 d"
     assert "agent sync" in row[-1]
     (found,) = _document(low, NOW)["expiring"]
@@ -63,7 +69,7 @@ def test_a_leaf_under_a_quarter_of_its_life_is_named_with_its_days_and_a_remedy(
 
 def test_an_expired_leaf_is_said_to_be() -> None:
     row = _row(node(certificate(age=103, life=100)), NOW)
-    assert row[6] == "-3d !"
+    assert row[7] == "-3d !"
     assert "kubelet/client.pem has expired 3 d ago" in row[-1]
 
 
@@ -111,7 +117,7 @@ def test_the_fleet_is_summed_up(tmp_path: Path) -> None:
             {"instance_id": f"i-{number}", "certificates": [certificate(age=age, life=100)]}
         )
         store.put(f"status/i-{number}.json", encode_status(status))
-    warnings = certificate_warnings(read_fleet(store), NOW)
+    warnings = certificate_warnings(Inventory(store, lambda: NOW).rows())
     assert [warning.split(" with ")[0] for warning in warnings] == ["1 node", "2 nodes"]
     assert "expired" in warnings[0]
 
