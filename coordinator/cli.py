@@ -9,6 +9,7 @@ import typer
 from coordinator.commands import (
     advance,
     assets,
+    etcd,
     halt,
     history,
     iam,
@@ -75,6 +76,7 @@ for module in (*_CHANGES, *_LOOKS):
     module.register(app)
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(assets.app, name="assets")
+app.add_typer(etcd.app, name="etcd")
 app.add_typer(trust.app, name="trust")
 
 

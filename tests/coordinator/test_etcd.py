@@ -1,0 +1,200 @@
+"""Backups listed, a restore shown before it is begun, and begun only on what was shown."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from coordinator.cli import run
+from coordinator.directory_store import DirectoryStore
+from coordinator.etcd_backups import read_backups
+from coordinator.etcd_restore import begin_restore, plan_restore
+from coordinator.store import Store
+from units.bootstrap_record import BootstrapRecord, RestoreFrom, decode_record
+from units.errors import Invalid, Refused
+from units.etcd_backup import BackupMeta, BackupTest, backup_name
+from units.status import EtcdState, NodeStatus, encode_status
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+KEY = "etcd/main/cluster.json"
+RECORD = BootstrapRecord(
+    state="established",
+    generation=1,
+    token="token-g1",
+    volumes={"a": "vol-a", "b": "vol-b", "c": "vol-c"},
+    started=("a", "b", "c"),
+    created_by="i-1",
+)
+
+
+def put_backup(
+    store: Store, minutes_ago: int, revision: int, *, test: bool | None = None, cluster: str = "demo", size: int = 5
+) -> str:
+    taken = NOW - timedelta(minutes=minutes_ago)
+    name = backup_name(taken, revision)
+    meta = BackupMeta(
+        cluster=cluster,
+        etcd="main",
+        etcd_version="3.5.16",
+        generation=1,
+        token="token-g1",
+        revision=revision,
+        size=size,
+        sha256="ab" * 32,
+        keys=7,
+        versions=9,
+        members=3,
+        member="1",
+        taken=taken.isoformat(),
+        reason="every 15 minutes",
+    )
+    folder = f"etcd/main/backups/{name}"
+    store.put(f"{folder}/snapshot.db", b"12345")
+    store.put(f"{folder}/meta.json", meta.encode())
+    if test is not None:
+        outcome = BackupTest(ok=test, at=NOW.isoformat(), by="i-1", problem="" if test else "it holds no keys")
+        store.put(f"{folder}/verified.json", outcome.encode())
+    return name
+
+
+def put_node(store: Store, instance_id: str, member: str, *, ready: bool = True, revision: int = 900) -> None:
+    state = EtcdState(name="main", ready=ready, member=member, revision=revision, volume_id=f"vol-{member}")
+    status = NodeStatus(
+        instance_id=instance_id, role="control-plane", group=f"cp-{member}", stage="ready", etcd=(state,)
+    )
+    store.put(f"status/{instance_id}.json", encode_status(status))
+
+
+def found(store: Store) -> BootstrapRecord:
+    stored = store.get(KEY)
+    assert stored is not None
+    return decode_record(stored.body, KEY)
+
+
+@pytest.fixture
+def formed(store: Store) -> Store:
+    store.put(KEY, RECORD.encode())
+    return store
+
+
+def test_backups_are_listed_newest_first_with_how_their_test_went(store: Store) -> None:
+    oldest = put_backup(store, 60, 100, test=False)
+    middle = put_backup(store, 30, 200, test=True)
+    newest = put_backup(store, 15, 300)
+    store.put("etcd/main/backups/2026-11-23T11:59:00Z-999/snapshot.db", b"an upload that broke off")
+    seen = read_backups(store, "main")
+    assert [one.kept.name for one in seen] == [newest, middle, oldest]
+    assert [one.verdict for one in seen] == ["not tested", "restored", "TEST FAILED: it holds no keys"]
+    assert [one.kept.name for one in read_backups(store, "main", limit=1)] == [newest]
+
+
+def test_a_backup_that_cannot_be_read_hides_no_other(store: Store) -> None:
+    good = put_backup(store, 30, 200)
+    bad = put_backup(store, 15, 300)
+    store.put(f"etcd/main/backups/{bad}/meta.json", b"{")
+    seen = {one.kept.name: one for one in read_backups(store, "main")}
+    assert seen[good].meta is not None
+    assert seen[bad].meta is None
+    assert "does not describe a backup" in seen[bad].problem
+
+
+def test_a_plan_tells_what_happens_where_and_what_is_lost_and_changes_nothing(formed: Store) -> None:
+    name = put_backup(formed, 30, 200, test=True)
+    for member in ("a", "b"):
+        put_node(formed, f"i-{member}", member)
+    lost = NodeStatus(instance_id="i-c", role="control-plane", group="cp-c", stage="refused")
+    formed.put("status/i-c.json", encode_status(lost))
+    formed.put("status/i-w.json", encode_status(NodeStatus(instance_id="i-w", role="node", group="workers")))
+    plan = plan_restore(formed, "demo", "main", name, NOW, force=False)
+    assert {(one.instance_id, one.member) for one in plan.nodes} == {("i-a", "a"), ("i-b", "b"), ("i-c", "")}
+    told = {one.instance_id: one.what for one in plan.nodes}
+    assert "vol-a as data.g1" in told["i-a"]
+    assert "systemctl restart bootwright-boot" in told["i-c"]
+    assert any("700 revisions" in sentence for sentence in plan.lost)
+    assert any("30 minutes" in sentence for sentence in plan.lost)
+    assert any("healthy" in warning for warning in plan.warnings)
+    assert found(formed) == RECORD
+
+
+def test_a_restore_begins_a_generation_with_a_token_of_its_own_and_no_volumes(formed: Store) -> None:
+    name = put_backup(formed, 30, 200)
+    plan = plan_restore(formed, "demo", "main", name, NOW, force=False)
+    begin_restore(formed, plan, "demo", "alice@desk")
+    record = found(formed)
+    assert (record.state, record.generation, record.volumes, record.started) == ("restoring", 2, {}, ())
+    assert record.restore == RestoreFrom(backup=name, sha256="ab" * 32, size=5, revision=200)
+    assert record.token != RECORD.token
+    assert record.created_by == "alice@desk"
+
+
+def test_a_record_that_changed_meanwhile_is_not_overwritten(formed: Store) -> None:
+    plan = plan_restore(formed, "demo", "main", put_backup(formed, 30, 200), NOW, force=False)
+    changed = RECORD.with_volume("c", "vol-new")
+    formed.put(KEY, changed.encode())
+    with pytest.raises(Refused) as caught:
+        begin_restore(formed, plan, "demo", "alice")
+    assert caught.value.code == "etcd-record-changed"
+    assert found(formed) == changed
+
+
+def test_a_second_restore_overtakes_the_first_and_says_so(formed: Store) -> None:
+    first, second = put_backup(formed, 60, 100), put_backup(formed, 30, 200)
+    begin_restore(formed, plan_restore(formed, "demo", "main", first, NOW, force=False), "demo", "alice")
+    plan = plan_restore(formed, "demo", "main", second, NOW, force=False)
+    assert any(f"being restored from {first} already" in warning for warning in plan.warnings)
+    begin_restore(formed, plan, "demo", "alice")
+    assert found(formed).generation == 3
+
+
+def test_latest_is_the_newest_whose_test_did_not_fail(formed: Store) -> None:
+    put_backup(formed, 60, 100, test=True)
+    good = put_backup(formed, 30, 200)
+    put_backup(formed, 15, 300, test=False)
+    assert plan_restore(formed, "demo", "main", "latest", NOW, force=False).name == good
+
+
+def test_what_should_not_be_restored_is_refused(formed: Store) -> None:
+    failed = put_backup(formed, 15, 300, test=False)
+    with pytest.raises(Refused) as caught:
+        plan_restore(formed, "demo", "main", failed, NOW, force=False)
+    assert caught.value.code == "etcd-backup-test-failed"
+    assert plan_restore(formed, "demo", "main", failed, NOW, force=True).name == failed
+    for name, code in (
+        (put_backup(formed, 20, 301, cluster="other"), "etcd-backup-of-another"),
+        (put_backup(formed, 21, 302, size=6), "etcd-backup-damaged"),
+    ):
+        with pytest.raises(Refused) as caught:
+            plan_restore(formed, "demo", "main", name, NOW, force=False)
+        assert caught.value.code == code
+
+
+def test_an_unknown_backup_names_the_newest(formed: Store) -> None:
+    name = put_backup(formed, 15, 300)
+    with pytest.raises(Invalid, match=name) as caught:
+        plan_restore(formed, "demo", "main", "yesterday", NOW, force=False)
+    assert caught.value.code == "etcd-backup-unknown"
+
+
+def test_a_cluster_that_was_never_formed_has_nothing_to_restore(store: Store) -> None:
+    with pytest.raises(Refused) as caught:
+        plan_restore(store, "demo", "main", put_backup(store, 15, 300), NOW, force=False)
+    assert caught.value.code == "etcd-record-missing"
+
+
+def test_the_command_shows_first_and_does_it_only_with_yes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = DirectoryStore(tmp_path / "clusters/demo")
+    store.put(KEY, RECORD.encode())
+    name = put_backup(store, 30, 200)
+    where = ["--store", f"file://{tmp_path / 'clusters'}", "--cluster", "demo"]
+    assert run(["etcd", "backups", *where, "--json"]) == 0
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)["backups"]] == [name]
+    assert run(["etcd", "backups", *where]) == 0
+    assert name in capsys.readouterr().out
+    assert run(["etcd", "restore", "--backup", name, *where]) == 0
+    assert "nothing was changed; add --yes" in capsys.readouterr().err
+    assert found(store) == RECORD
+    assert run(["etcd", "restore", "--backup", "nonsense", "--yes", *where]) == 2
+    assert found(store) == RECORD
+    assert run(["etcd", "restore", "--backup", name, "--yes", *where]) == 0
+    assert found(store).generation == 2
