@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent.aws.imds import Imds
 from agent.aws.s3 import S3, Bucket
+from agent.etcd.poll import generation_changed
 from agent.poll import Poll
 from agent.trust_state import BAKED_ROOT, STATE, TrustState
 from agent.waits import Waits
@@ -73,4 +74,4 @@ def changed_since(
     bucket = Bucket(record.bucket, record.region or imds.region(), record.endpoint)
     s3 = S3(bucket, imds.credentials, renew=imds.forget_credentials, waits=waits)
     now = state.time_at_least(datetime.now(UTC), baked_root=baked_root)
-    return Poll(record, s3, state).changed_since(now)
+    return Poll(record, s3, state).changed_since(now) or generation_changed(s3, record.prefix)
