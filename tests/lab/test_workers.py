@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from tests.lab.kubernetes.view import NodeView
 from tests.lab.live import LiveNode, live_cluster
 from tests.lab.region.client import LabClient
+from tests.lab.region.roles import NODE, POLICY
 from tests.lab.scenario import CLUSTER, GROUP, WORKERS, ZONE, Scenario
+from tests.lab.time_travel import CLOCK
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(2400)]
 
@@ -52,6 +55,12 @@ def _clock(node: LiveNode, minutes: int) -> None:
     node.sh(f"date --set='{minutes} minutes'")
 
 
+def _mend_clock(node: LiveNode, minutes: int) -> None:
+    """chrony is there again."""
+    _clock(node, minutes)
+    node.sh(CLOCK)
+
+
 def _spoil_sts(node: LiveNode, **how: Any) -> None:
     _lab(node).fault_api(service="sts", action="GetCallerIdentity", **how)
 
@@ -68,8 +77,8 @@ ON_THE_WAY = {
         "sts-unreachable", "from the control plane to STS", partial(_spoil_sts, code="Unavailable"), _clear
     ),
     "STS silent": Fault("sts-unreachable", "from the control plane to STS", partial(_spoil_sts, delay=60), _clear),
-    "clock behind": Fault("clock-wrong", "chronyc", partial(_clock, minutes=-10), partial(_clock, minutes=10)),
-    "clock ahead": Fault("clock-wrong", "chronyc", partial(_clock, minutes=10), partial(_clock, minutes=-10)),
+    "clock behind": Fault("clock-wrong", "chronyc", partial(_clock, minutes=-10), partial(_mend_clock, minutes=10)),
+    "clock ahead": Fault("clock-wrong", "chronyc", partial(_clock, minutes=10), partial(_mend_clock, minutes=-10)),
 }
 
 
@@ -118,6 +127,17 @@ def _subnet_of_another_vpc(client: LabClient) -> str:
     vpc = ec2.create_vpc(CidrBlock="10.99.8.0/21")["Vpc"]["VpcId"]
     made = ec2.create_subnet(VpcId=vpc, CidrBlock="10.99.8.0/24", AvailabilityZone=ZONE)
     return str(made["Subnet"]["SubnetId"])
+
+
+@contextmanager
+def _without_the_condition_on_the_vpc(client: LabClient) -> Iterator[None]:
+    iam, role = client.aws("iam"), {"RoleName": NODE, "PolicyName": POLICY}
+    whole = iam.get_role_policy(**role)["PolicyDocument"]
+    lax = [one for one in whole["Statement"] if one["Sid"] != "OnlyInstancesOfThisVpc"]
+    assert len(lax) < len(whole["Statement"])
+    iam.put_role_policy(**role, PolicyDocument=json.dumps({**whole, "Statement": lax}))
+    yield
+    iam.put_role_policy(**role, PolicyDocument=json.dumps(whole))
 
 
 def shows(node: LiveNode, code: str, remedy: str) -> None:
@@ -224,15 +244,23 @@ def test_another_instance_profile_is_refused_until_the_right_one_is_there(world:
 
 
 def test_an_instance_of_another_cluster_is_refused_until_it_is_tagged_as_ours(world: World) -> None:
-    shows(world.tag, "instance-wrong-cluster", f"kubernetes.io/cluster/{'NAME'}")
+    shows(world.tag, "instance-wrong-cluster", "kubernetes.io/cluster/NAME")
     tag = {"Key": f"kubernetes.io/cluster/{CLUSTER}", "Value": "owned"}
     world.scenario.client.aws("ec2").create_tags(Resources=[world.tag.instance_id], Tags=[tag])
     heals(world.tag)
 
 
 def test_an_instance_of_another_vpc_is_refused_and_its_replacement_in_ours_is_not(world: World) -> None:
-    shows(world.vpc, "instance-other-vpc", "subnet of the VPC")
-    world.scenario.client.terminate(world.vpc.instance_id)
+    """With `coordinator iam`'s policy its credentials open nothing, so only the machine itself can say why. With one
+    that lacks the condition it gets as far as the issuer.
+    """
+    stranger, client = world.vpc, world.scenario.client
+    asked = stranger.agent("status")
+    assert (asked.returncode, "s3-access-denied since " in asked.stdout) == (RETRYING, True), asked.stdout
+    assert world.scenario.status(stranger.instance_id) == {}
+    with _without_the_condition_on_the_vpc(client):
+        shows(stranger, "instance-other-vpc", "subnet of the VPC")
+    client.terminate(stranger.instance_id)
     heals(LiveNode(world.scenario, world.scenario.launch(WORKERS)))
 
 
