@@ -44,7 +44,7 @@ def choose(release: Release, facts: NodeFacts, host_for: HostFor, store: Rollout
     if decision.choice == "candidate" and release.rollout is not None:
         host = host_for(current or release.stable)
         asked = replace(signed, halted=store.halted(), failures=store.failures(release.rollout.serial))
-        if current is not None:
+        if current is not None and not _is_under_way(kept, release.candidate):
             asked = replace(
                 asked,
                 healthy=not _essential_illness(current, facts, host),
@@ -56,6 +56,12 @@ def choose(release: Release, facts: NodeFacts, host_for: HostFor, store: Rollout
     manifest = decision.manifest or current or release.stable
     wanted = release.candidate if release.candidate is not None else release.stable
     return Choice(decision, manifest, kept.quarantine.get(manifest_digest(wanted)), waits)
+
+
+def _is_under_way(kept: Generations, candidate: Manifest | None) -> bool:
+    """A power cut in the middle of this very candidate: what looks ill and drifted is our own doing."""
+    journal = kept.journal
+    return journal is not None and candidate is not None and journal.target == manifest_digest(candidate)
 
 
 def _essential_illness(manifest: Manifest, facts: NodeFacts, host: Host) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from agent.boot import boot
 from tests.agent.boot_double import NodeDouble, instance
+from tests.units.machines import Killed, tapped
 from tests.units.test_transaction import POISON, ProbesDouble
 from units.generations import Generations
 from units.host import Host
@@ -171,3 +172,22 @@ def test_a_marker_that_was_not_written_is_written_by_the_next_run() -> None:
     node.store.objects.clear()
     assert boot(node) == 0
     assert set(node.store.objects) == {OK + ME}
+
+
+def test_a_candidate_cut_off_half_way_is_finished_by_the_very_next_run() -> None:
+    """What its own apply has changed already is no drift, and a kubelet that it has stopped is no illness."""
+    node = running()
+    offer(node, good(node))
+
+    def before(port: str, method: str, arguments: tuple[Any, ...]) -> None:
+        if (port, method) == ("files", "write") and arguments[0] == "/etc/motd":
+            raise Killed
+
+    whole = node.host
+    node.host = lambda manifest: tapped(whole(manifest), before=before)  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        boot(node)
+    node.host = whole  # type: ignore[method-assign]
+    node.memory.systemd.active.discard("kubelet.service")
+    assert boot(node, repair=False) == 0
+    assert current(node) == good(node)

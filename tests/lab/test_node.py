@@ -140,7 +140,7 @@ def test_the_status_is_complete(node: LiveNode) -> None:
 def test_the_screen_of_the_status_shows_the_same(node: LiveNode) -> None:
     done = node.agent("status")
     assert done.returncode == 0
-    assert done.stdout.startswith(f"READY  {node.instance_id}")
+    assert done.stdout.startswith(f"READY  {node.status()['node_name']}")
     for word in ("control-plane", GROUP, "etcd main", "leader a, 1 members", "kubelet/client.pem", ETCD):
         assert word in done.stdout
 
@@ -179,8 +179,10 @@ PURPOSES = {
     "etcd/main-peer.pem": ("etcd-peers", "sslserver sslclient"),
     # etcd's gateway from HTTP dials its own port with it.
     "etcd/main-server.pem": ("etcd-clients", "sslserver sslclient"),
+    "issuer/server.pem": ("kubernetes", "sslserver"),
     "kube-controller-manager/client.pem": ("kubernetes", "sslclient"),
     "kube-controller-manager/server.pem": ("kubernetes", "sslserver"),
+    "kube-proxy/client.pem": ("kubernetes", "sslclient"),
     "kube-scheduler/client.pem": ("kubernetes", "sslclient"),
     "kube-scheduler/server.pem": ("kubernetes", "sslserver"),
     "kubelet/client.pem": ("kubernetes", "sslclient"),
@@ -213,12 +215,12 @@ def test_the_node_joined(node: LiveNode) -> None:
             for condition in item["status"]["conditions"]
             if condition["type"] == "Ready"
         }
-        assert ready == {node.instance_id: "True"}
+        assert ready == {node.status()["node_name"]: "True"}
         return
     voucher = json.loads(node.sh("cat /run/bootwright/kubelet-double.json"))
     assert "DOUBLE" in voucher["double"]
-    assert voucher["client"] == f"system:node:{node.instance_id} system:nodes"
-    pods = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    assert voucher["client"] == f"system:node:{node.status()['node_name']} system:nodes"
+    pods = ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler")
     assert voucher["staticPods"] == {f"{name}.yaml": "would run" for name in pods}
 
 

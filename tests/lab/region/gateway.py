@@ -14,6 +14,7 @@ from tests.lab.region.permissions import Permissions
 from tests.lab.region.policy import Permission, Statement, is_allowed
 from tests.lab.region.principals import IDENTITY_ROLE, Keyring, Principal
 from tests.lab.region.refusals import Refusal, StartResponse, respond, respond_refusal
+from tests.lab.region.settings import ACCOUNT
 
 LOG = logging.getLogger(__name__)
 WsgiApplication = Callable[[Environ, StartResponse], Iterable[bytes]]
@@ -99,6 +100,8 @@ class Gateway:
     def _authorize(self, call: Call, principal: Principal) -> None:
         if not principal.role or (call.service, call.action) in ALWAYS_ALLOWED:
             return
+        if call.service == "s3" and call.action != "CreateBucket" and not _bucket_exists(call.bucket):
+            return  # S3 says NoSuchBucket to everybody: without a bucket there is no policy to ask
         for permission in self.permissions.needed(call, principal):
             if not self._may(principal, permission):
                 raise _denied(call.service, permission, principal)
@@ -121,6 +124,12 @@ def _logged(environ: Environ, start_response: StartResponse) -> StartResponse:
         return start_response(status, headers, *rest)
 
     return log_and_start
+
+
+def _bucket_exists(name: str) -> bool:
+    from moto.s3.models import s3_backends
+
+    return not name or name in s3_backends[ACCOUNT]["aws"].buckets
 
 
 def _denied(service: str, permission: Permission, principal: Principal) -> Refusal:
