@@ -17,6 +17,7 @@ from tests.lab.scenario import BUCKET, CLUSTER, GROUP, WORKERS, Scenario
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(2400)]
 
+NEXT_ROOT = f"arn:aws:s3:::{BUCKET}/{CLUSTER}/tuf/metadata/2.root.json"
 # On the node, with the agent's own code: each request signed with the instance's role, its HTTP status printed.
 ATTEMPT = """
 import json, sys
@@ -107,18 +108,22 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with live_cluster(tmp_path_factory.mktemp("iam")) as scenario:
         control_plane = ready_node(scenario)
         worker = LiveNode(scenario, scenario.launch(WORKERS))
-        # Its first report is in the store: it is up, and was allowed to say so.
+        # Its first report is in the store: it is up, and was allowed to say so. Then it looks for a newer root.
         scenario.client.wait_until("the worker's first report", lambda: scenario.status(worker.instance_id), 240.0)
-        log = scenario.client.run.log.read_text().splitlines()
-        refused = [line for line in log if ":assumed-role/" in line and line.endswith(("403 Forbidden", "refused"))]
-        yield World(scenario, control_plane, worker, tuple(refused))
+        asked = f"/{worker.instance_id} s3:GetObject {NEXT_ROOT} 403 Forbidden"
+        scenario.client.wait_until("its search for a root", lambda: asked in "\n".join(_refused(scenario)), 240.0)
+        yield World(scenario, control_plane, worker, _refused(scenario))
+
+
+def _refused(scenario: Scenario) -> tuple[str, ...]:
+    """Lines of the region's log."""
+    log = scenario.client.run.log.read_text().splitlines()
+    return tuple(line for line in log if ":assumed-role/" in line and line.endswith(" 403 Forbidden"))
 
 
 def test_the_agents_do_their_work_without_a_refusal(world: World) -> None:
     """But for the next root, which does not exist: S3 says 403 of it to those who may not list."""
-    next_root = [line for line in world.refused if f"{CLUSTER}/tuf/metadata/2.root.json" in line]
-    assert next_root, "the log shows what is refused"
-    assert [line for line in world.refused if line not in next_root] == []
+    assert [line for line in world.refused if NEXT_ROOT not in line] == []
 
 
 def test_a_worker_is_held_to_what_is_signed_for_it(world: World) -> None:
