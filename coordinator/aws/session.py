@@ -12,7 +12,9 @@ READ_SECONDS = 30
 ATTEMPTS = 5
 CONNECTIONS = 32
 
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "403", "Forbidden", "KMSAccessDeniedException"})
+_DENIED = frozenset(
+    ["AccessDenied", "AccessDeniedException", "403", "Forbidden", "KMSAccessDeniedException", "UnauthorizedOperation"]
+)
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
 _STRANGERS = frozenset(
     [
@@ -79,11 +81,18 @@ class Aws:
 def translated(action: str, resource: str) -> Iterator[None]:
     """Turn what botocore raises inside into units.errors. `action` is the IAM action that was tried on `resource`."""
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
     except ClientError as error:
         raise _from_response(error, action, resource) from error
+    except ResponseParserError as error:
+        raise Retryable(
+            "aws-unreachable",
+            f"{action} on {resource}: what answers is not AWS: {str(error)[:200]}",
+            remedy="check the network, a proxy on the way, and the endpoint URL, then try again",
+        ) from error
     except BotoCoreError as error:
         raise _from_library(error, action, resource) from error
 

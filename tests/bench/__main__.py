@@ -15,13 +15,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import agents, issuer, publish, table
+from tests.bench import agents, issuer, large_fleet, publish, table
 from tests.bench.cloud import Cloud, running_cloud
 from tests.bench.figures import Phase, Row
 from tests.bench.fleet import found_cluster
 from tests.bench.node_venv import node_venv
 
-PARTS = ("boot", "poll", "publish", "issuer")
+PARTS = ("boot", "poll", "publish", "issuer", "fleet")
+LARGE = 10_000
 BOOT, SYNC = "agent boot", "agent sync"
 
 
@@ -55,7 +56,10 @@ def measure(folder: Path, cloud: Cloud, parts: Sequence[str], sizes: Sequence[in
     if "issuer" in parts:
         _say("agent issuer")
         rows.append(issuer.measure_issuer(min(runs, 3)))
-    if set(parts) - {"publish", "issuer"}:
+    if "fleet" in parts:
+        _say(f"coordinator status and advance over {LARGE} nodes")
+        rows += large_fleet.measure_fleet(folder / "fleet", LARGE, min(runs, 3))
+    if set(parts) - {"publish", "issuer", "fleet"}:
         _say("a node's environment (cached), and its first boots")
         published.operator.run("publish", "--yes")
         first, node = agents.measure_first_boots(folder, published, cloud, node_venv())

@@ -24,6 +24,7 @@ class Sample:
     wall: float
     cpu: float
     output: str = field(repr=False)
+    peak_mib: float = 0.0  # resident
 
     @property
     def result(self) -> dict[str, Any]:
@@ -58,4 +59,4 @@ def run_once(command: Sequence[str], environment: Mapping[str, str]) -> Sample:
         raise MeasuredFailed(
             f"{' '.join(command)}: exit code {process.returncode}: {texts[1][-3000:]}{texts[0][-1000:]}"
         )
-    return Sample(ended - begun, usage.ru_utime + usage.ru_stime, texts[0])
+    return Sample(ended - begun, usage.ru_utime + usage.ru_stime, texts[0], usage.ru_maxrss / 1024)
