@@ -1,7 +1,7 @@
 """Speed and memory of boot, poll, publish and issuer, each in fresh processes, with targets and verdicts.
 
     python -m tests.bench                     everything, some five minutes
-    python -m tests.bench --only poll         one part: boot, poll, publish or issuer
+    python -m tests.bench --only poll         one part: boot, poll, publish, issuer or fleet
     python -m tests.bench --write             and keep the results in docs/benchmarks.md
 
 Exit code 1 if a target was missed: figures are judged by people, on a machine that does nothing else meanwhile.
