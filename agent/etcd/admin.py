@@ -9,7 +9,7 @@ from typing import BinaryIO, Self
 from agent.aws.http import Timeouts
 from agent.etcd.gateway import Gateway
 from agent.etcd.gateway_errors import EtcdRefusal
-from agent.etcd.maintenance import MemberStatus, member_status, read_snapshot, version_of_cluster
+from agent.etcd.maintenance import MemberStatus, member_status, version_of_cluster
 from agent.etcd.wire import Document, number, parts, text, texts
 from units.errors import Retryable
 from units.etcd_members import ClusterView, Member
@@ -102,8 +102,10 @@ class GatewayAdmin:
                 raise
 
     def snapshot(self, file: BinaryIO) -> int:
+        from agent.etcd.keys import read_snapshot
+
         status = member_status(self._gateway)
-        return read_snapshot(self._gateway, file, expected_bytes=status.database_bytes)
+        return read_snapshot(self._clients, file, expected_bytes=status.database_bytes)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:

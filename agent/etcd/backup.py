@@ -9,7 +9,8 @@ from pathlib import Path
 from agent.etcd.admin import EtcdClients
 from agent.etcd.bucket import BackupBucket
 from agent.etcd.gateway import Gateway
-from agent.etcd.maintenance import count_keys, member_status, read_snapshot
+from agent.etcd.keys import read_snapshot
+from agent.etcd.maintenance import count_keys, member_status
 from agent.etcd.snapshot import PLACES, prove, workspace
 from agent.etcd.tools import EtcdTools
 from agent.etcd.wire import parts, text
@@ -46,7 +47,7 @@ class BackupTaker:
                 path = folder / "snapshot.db"
                 taken = self.now()
                 with path.open("xb") as file:
-                    read_snapshot(gateway, file, expected_bytes=status.database_bytes)
+                    read_snapshot(self.clients, file, expected_bytes=status.database_bytes)
                 proof = prove(path)
                 previous = self._previous()
                 generation = record.generation if record else 1

@@ -1,6 +1,6 @@
 """etcd's own HTTP interface, `/v3/...`: one call, through whichever member answers.
 
-Chosen over the etcd3 library for members, maintenance and snapshots (ADR 0009): it knows learners and leadership,
+Chosen over the etcd3 library for members and maintenance (ADR 0009): it knows learners and leadership,
 keeps the server's error code and words, and tries every endpoint. etcd wants a client certificate; the member's
 server certificate must be valid for clients too, because the gateway dials itself with it (etcd-pki.md 2.9).
 """
@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from agent.aws.http import Broken, Http, Response, Timeouts, TooLarge
 from agent.etcd.gateway_errors import EtcdRefusal, Unreachable, refusal
@@ -67,16 +67,6 @@ class Gateway:
             raise Unreachable("etcd-unreachable", f"{path}: answered {type(found).__name__} instead of an object")
         return found
 
-    def stream(self, path: str, body: Document, *, timeouts: Timeouts, longest_line: int) -> Iterator[Document]:
-        """Every `result` of a streaming call, as it comes."""
-        with self._answered(path, body, timeouts) as response:
-            for line in _lines(path, response, longest_line):
-                found: Any = json.loads(line)
-                if "error" in found:
-                    error = found["error"]
-                    raise refusal(path, error.get("code", error.get("grpc_code")), error.get("message", ""))
-                yield found["result"]
-
     @contextmanager
     def _answered(self, path: str, body: Document, timeouts: Timeouts) -> Iterator[Response]:
         """The response of the first member that gives one, if it is a success."""
@@ -111,22 +101,6 @@ class Gateway:
         if self._urls[0] != url:
             self._urls.remove(url)
             self._urls.insert(0, url)
-
-
-def _lines(path: str, response: Response, longest: int) -> Iterator[bytes]:
-    left = bytearray()
-    try:
-        for chunk in response.chunks(limit=2**63):
-            left += chunk
-            *whole, rest = left.split(b"\n")
-            left = bytearray(rest)
-            if len(left) > longest:
-                raise Unreachable("etcd-unreachable", f"{path}: a line of more than {longest} bytes")
-            yield from (bytes(line) for line in whole if line)
-    except Broken as error:
-        raise Unreachable("etcd-unreachable", f"{path}: the answer broke off: {error}") from error
-    if left.strip():
-        yield bytes(left)
 
 
 def _explained(path: str, response: Response) -> EtcdRefusal:

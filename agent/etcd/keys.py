@@ -1,4 +1,4 @@
-"""Keys, leases and the lock, with the etcd3 library: what it does well (ADR 0009). Nothing else imports it.
+"""Keys, leases, the lock and snapshots, with the etcd3 library: what it does well (ADR 0009). Nothing else imports it.
 
 It knows one endpoint and drops the server's words, so the endpoint is chosen here, and its exceptions are translated.
 """
@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 from urllib.parse import urlsplit
 
 from units.errors import Retryable
@@ -25,6 +25,7 @@ LOG = logging.getLogger("bootwright.etcd")
 LOCKS = "/bootwright/locks/"
 LEASE_SECONDS = 60  # how long a lock outlives a holder that lost its power
 _CALL_SECONDS = 8.0
+_SLOWEST_SNAPSHOT = 5_000_000  # bytes per second
 
 
 class Keys:
@@ -38,7 +39,7 @@ class Keys:
     def __enter__(self) -> Self:
         tried = []
         for url in self._clients.urls:
-            client = self._connect(url)
+            client = _connect(self._clients, url, _CALL_SECONDS)
             try:
                 # A read that the whole cluster stands behind: a member without quorum is passed over.
                 client.get("/bootwright/cluster")
@@ -96,18 +97,45 @@ class Keys:
             with suppress(Retryable), _translated(f"unlock {name}"):
                 lease.revoke()
 
-    def _connect(self, url: str) -> Any:
-        parts = urlsplit(url)
-        return _library().client(
-            host=parts.hostname,
-            port=parts.port,
-            ca_cert=self._clients.authorities,
-            cert_cert=self._clients.credential,
-            cert_key=self._clients.credential,
-            timeout=_CALL_SECONDS,
-            # A proxy in the environment must not answer for etcd.
-            grpc_options=(("grpc.enable_http_proxy", 0),),
-        )
+
+def read_snapshot(clients: "EtcdClients", file: BinaryIO, *, expected_bytes: int) -> int:
+    """The database with its sha256 trailer, unchecked, from the first member that gives it, quorum or not; its size.
+
+    Twice as fast as over the gateway, whose JSON etcd itself has to make (2.1 s and 4.3 s for 114 MB, ADR 0009).
+    """
+    tried = []
+    for url in clients.urls:
+        file.seek(0)
+        file.truncate()
+        client = _connect(clients, url, 60 + expected_bytes / _SLOWEST_SNAPSHOT)
+        try:
+            client.snapshot(file)
+        except _failures() as error:
+            tried.append(f"{url}: {_said(error)}")
+            continue
+        finally:
+            client.close()
+        return file.tell()
+    raise Retryable(
+        "etcd-unreachable",
+        f"no member of etcd gives a snapshot: {'; '.join(tried) or 'there is no endpoint to ask'}",
+        remedy="`agent etcd status`",
+    )
+
+
+def _connect(clients: "EtcdClients", url: str, seconds: float) -> Any:
+    """Makes no call by itself; `seconds` is for each call, to its last byte."""
+    parts = urlsplit(url)
+    return _library().client(
+        host=parts.hostname,
+        port=parts.port,
+        ca_cert=clients.authorities,
+        cert_cert=clients.credential,
+        cert_key=clients.credential,
+        timeout=seconds,
+        # A proxy in the environment must not answer for etcd.
+        grpc_options=(("grpc.enable_http_proxy", 0),),
+    )
 
 
 @contextmanager

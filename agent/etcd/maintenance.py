@@ -1,20 +1,17 @@
 """One member's own state, and the maintenance calls: each goes to exactly one member."""
 
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from agent.aws.http import Timeouts
 from agent.etcd.gateway import CALL, Gateway
-from agent.etcd.gateway_errors import EtcdRefusal, Unreachable
-from agent.etcd.wire import content, encoded, number, part, parts, text, texts
+from agent.etcd.gateway_errors import EtcdRefusal
+from agent.etcd.wire import encoded, number, part, parts, text, texts
 from units.errors import Retryable
 
 AlarmKind = Literal["NOSPACE", "CORRUPT"]
 
-_SLOWEST_SNAPSHOT = 5_000_000  # bytes per second; measured here: 60 to 100 MB/s
 _SLOWEST_DEFRAGMENTATION = 5_000_000
-# A chunk of the database is 32 KiB, in base64 within one line of JSON (etcd server, v3rpc/maintenance.go).
-_LONGEST_LINE = 16 * 1024 * 1024
 _WHOLE_KEYSPACE = {"key": encoded(b"\0"), "range_end": encoded(b"\0")}
 
 
@@ -60,19 +57,6 @@ def member_status(gateway: Gateway, *, timeouts: Timeouts = CALL) -> MemberStatu
         learner=bool(found.get("isLearner", False)),
         errors=texts(found, "errors"),
     )
-
-
-def read_snapshot(gateway: Gateway, file: BinaryIO, *, expected_bytes: int) -> int:
-    """The database with its sha256 trailer into `file`; the number of bytes. Not checked yet, but for its end."""
-    seconds = 60 + expected_bytes / _SLOWEST_SNAPSHOT
-    timeouts = Timeouts(connect=2.0, read=30.0, total=seconds)
-    written, remaining = 0, None
-    for result in gateway.stream("/v3/maintenance/snapshot", {}, timeouts=timeouts, longest_line=_LONGEST_LINE):
-        remaining = number(result, "remaining_bytes")
-        written += file.write(content(result, "blob"))
-    if remaining != 0:
-        raise Unreachable("etcd-unreachable", f"the snapshot ended early, after {written} bytes")
-    return written
 
 
 def list_alarms(gateway: Gateway) -> tuple[Alarm, ...]:

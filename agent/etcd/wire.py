@@ -47,7 +47,7 @@ def parts(document: Document, name: str) -> tuple[Document, ...]:
 
 def content(document: Document, name: str) -> bytes:
     try:
-        return base64.b64decode(str(document.get(name, "")), validate=True)
+        return binascii.a2b_base64(str(document.get(name, "")), strict_mode=True)
     except binascii.Error as error:
         raise _unreadable(f"{name} is no base64") from error
 
