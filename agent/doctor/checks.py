@@ -1,7 +1,7 @@
 """The checks in the order of causes: whatever fails first explains what fails after it.
 
-Ports come before the programs that want them, etcd before the API server that reads it, kubelet before the pods that
-it starts; the agent's own last words come last, because they are the symptom.
+Ports come before the programs that want them, the issuer before the certificates that it renews, etcd before the API
+server that reads it, kubelet before the pods that it starts. What the agent said last comes last: it is the symptom.
 """
 
 from collections.abc import Sequence
@@ -35,14 +35,14 @@ CHECKS: Sequence[Check[Case]] = (
     Check("cgroup", cgroup),
     Check("kernel", kernel),
     Check("ports", ports),
+    Check("api-endpoint", api_endpoint, after=("dns", "trust")),
+    Check("issuer", issuer, after=("dns", "trust")),
     Check("certificates", certificates),
     Check("containerd", containerd),
     Check("volumes", volumes, after=("credentials", "ec2", "trust"), seconds=8.0),
     Check("etcd", etcd, needs=("volumes",)),
     Check("kubelet", kubelet),
     Check("api-server", api_server, after=("etcd",)),
-    Check("api-endpoint", api_endpoint, after=("dns", "trust")),
-    Check("issuer", issuer, after=("dns", "trust")),
     Check("units", units),
     Check("generations", generations),
     Check("last-run", last_run),

@@ -118,11 +118,15 @@ def _aws(case: Case, name: str) -> Finding:
 
 
 def api_endpoint(case: Case) -> Finding:
-    return _cluster(case, "API", "check the load balancer: its listener, healthy targets, and the security groups")
+    """A control-plane node uses its own API server: for it this is what others need, and never the cause."""
+    found = _cluster(case, "API", "check the load balancer: its listener, healthy targets, and the security groups")
+    return warn(found.found, found.fix, found.code) if found.state == "fail" and case.role != "node" else found
 
 
 def issuer(case: Case) -> Finding:
     """Reachable; and what it answered this machine last, which only the agent's own request can find out."""
+    if case.role == "control-plane":
+        return skipped("a control-plane node signs its own certificates")
     fix = "check that api.endpoint forwards this port to the control plane, and bootwright-issuer.socket there"
     reached = _cluster(case, "issuer", fix)
     refusal = _last_refusal(case)

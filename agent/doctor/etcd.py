@@ -7,7 +7,7 @@ from agent.aws.volumes import Ec2Volumes
 from agent.doctor.case import Case
 from agent.doctor.finding import Finding, fail, ok, skipped, warn, worst
 from agent.doctor.machine import mounted
-from agent.doctor.services import look_at_unit
+from agent.doctor.services import look_at_unit, not_that_far
 from agent.etcd.admin import EtcdClients
 from agent.etcd.health import readiness
 from agent.etcd.maintenance import list_alarms
@@ -69,6 +69,9 @@ def _member(case: Case, cluster: EtcdCluster) -> Iterator[Finding]:
     look = look_at_unit(case, unit)
     if not look.installed:
         yield skipped(f"no plan has come as far as {unit}")
+        return
+    if look.idle and not_that_far(case):
+        yield skipped(f"{unit} is not started yet: no plan has come so far")
         return
     if not look.active:
         yield fail(str(look), f"journalctl -b -u {unit}; agent status", "unit-not-started")

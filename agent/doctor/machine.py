@@ -14,7 +14,16 @@ from units.services.base import MODULES, SYSCTLS
 # kubelet evicts below 10 % of space and 5 % of inodes (units.services.kubelet).
 _LOW_SPACE, _LOW_INODES = 0.10, 0.05
 _LEAST_BYTES = 16 * 1024 * 1024  # a status, a manifest and a renewal fit
-_PLACES = ("/", "/var", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/etcd/main", "/var/lib/etcd/events", "/run")
+_PLACES = (
+    "/",
+    "/var",
+    "/var/lib/bootwright",
+    "/var/lib/kubelet",
+    "/var/lib/containerd",
+    "/var/lib/etcd/main",
+    "/var/lib/etcd/events",
+    "/run",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,4 +24,4 @@ def print_diagnosis(examined: Sequence[Examined]) -> None:
             console.print(Text(f"{'':<{width + 8}}-> {finding.fix}", style="bold"))
     console.print()
     colour = "red" if first_cause(examined) else "green"
-    console.print(Text(verdict(examined), style=f"bold {colour}"))
+    console.print(Text(verdict(examined), style=f"bold {colour}"), soft_wrap=True)  # one line, also to grep
