@@ -10,6 +10,8 @@ from coordinator.inventory import Inventory
 from coordinator.publish import queue_of
 from coordinator.rollouts import Terms
 from coordinator.rollouts_halts import Halt, lift_halts, put_halts, read_halts
+from coordinator.rotation.publication import PhaseRequest, RotationTools, prepare_phase
+from coordinator.rotation.waiting import Confirmations
 from tests.coordinator.fleet import FleetDouble, version_of
 from tests.coordinator.workshop import Crash, Fuse, Workshop
 from units.errors import Invalid, Refused, Retryable
@@ -493,6 +495,19 @@ def test_a_publish_over_a_rollout_that_moved_meanwhile_is_not_signed(fleet: Flee
     assert fleet.step() == "open"
     with pytest.raises(Retryable):
         fleet.sign(publication)
+
+
+def test_a_phase_of_a_rotation_waits_until_no_rollout_is_under_way(fleet: FleetDouble) -> None:
+    fleet.live(3)
+    fleet.publish(workers="2")
+
+    def never(*_: object) -> None:
+        raise AssertionError("no key may be made")
+
+    workshop = fleet.workshop
+    tools = RotationTools(workshop.repository, Confirmations(workshop.directory), never, never, fleet.clock)
+    with pytest.raises(Retryable, match="a rollout is under way in workers"):
+        prepare_phase(PhaseRequest("kubernetes", "add"), tools)
 
 
 # -- the inventory

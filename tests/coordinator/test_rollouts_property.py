@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from coordinator.rollouts import Sight, Stamp, Terms, begun, changed, moves
 from tests.coordinator.fleet import manifest_of
 from units.manifest import Release
-from units.rollout import LiveNode, Outcomes, wave_of
+from units.rollout import LiveNode, Outcomes, Situation, decide_between, wave_of
 
 STABLE, CANDIDATE = manifest_of("workers", version="1"), manifest_of("workers", version="2")
 PLANE, PLANE_CANDIDATE = manifest_of("cp", "control-plane"), manifest_of("cp", "control-plane", "2")
@@ -50,13 +50,21 @@ class Story:
 
     def let_in(self, group: str) -> list[str]:
         """Who may take the candidate now, as the nodes themselves decide it."""
-        rollout = self.releases[group].rollout
-        assert rollout is not None
-        if rollout.state != "running" or self.halted or len(self.failed[group]) > rollout.waves[rollout.open].budget:
-            return []
-        ids = [node.instance_id for node in self.nodes[group]]
-        fresh = [one for one in ids if one not in self.ok[group] and one not in self.failed[group]]
-        return [one for one in fresh if wave_of(rollout, one) <= rollout.open]
+        release = self.releases[group]
+        unheard = [
+            node.instance_id
+            for node in self.nodes[group]
+            if node.instance_id not in self.ok[group] and node.instance_id not in self.failed[group]
+        ]
+        failures = len(self.failed[group])
+        return [
+            one
+            for one in unheard
+            if decide_between(
+                release, "stable", "candidate", Situation(one, "stable", halted=self.halted, failures=failures)
+            ).choice
+            == "candidate"
+        ]
 
     def happen(self, event: str) -> None:
         for group in tuple(self.releases):

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.cli import run
 from coordinator.commands.status import _age, _row
 from coordinator.console import printable
 from coordinator.directory_store import DirectoryStore
-from coordinator.inventory import row_of
-from coordinator.status import read_fleet
+from coordinator.fleet_view import is_fine, sums
+from coordinator.inventory import Inventory, row_of
+from coordinator.state import PublishedGroup
+from coordinator.status import AHEAD, each_status, read_fleet, status_objects
 from coordinator.store import Store
+from coordinator.tuf_api import TargetFile
 from tests.coordinator.workshop import ClockDouble
 from units.status import Condition, NodeStatus, encode_status
 
@@ -87,3 +91,65 @@ def test_terminal_escapes_in_a_status_are_shown_not_obeyed() -> None:
 )
 def test_an_age_is_short(clock: ClockDouble, seconds: int, shown: str) -> None:
     assert _age(clock(), clock() - timedelta(seconds=seconds)) == shown
+
+
+def test_a_large_fleet_is_read_in_parallel_and_few_of_its_words_are_in_memory_at_once(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    for number in range(3 * AHEAD):
+        write(store, f"i-{number:04}")
+    asked: list[str] = []
+
+    class CountingStoreDouble:
+        def get(self, key: str, **limits: int) -> object:
+            asked.append(key)
+            return store.get(key, **limits)
+
+    found = 0
+    for instance_id in each_status(CountingStoreDouble(), status_objects(store), lambda node: node.instance_id):  # type: ignore[arg-type]
+        assert instance_id == f"i-{found:04}"
+        found += 1
+        assert len(asked) <= found + AHEAD
+    assert found == 3 * AHEAD
+
+
+def groups_of(**digests: str) -> dict[str, PublishedGroup]:
+    target = TargetFile(0, {"sha256": "0"}, "groups/workers.json")
+    return {"workers": PublishedGroup("workers", 7, digests["stable"], "2026", target, digests.get("candidate", ""))}
+
+
+def test_a_group_is_summed_up_by_what_its_nodes_run(tmp_path: Path, clock: ClockDouble) -> None:
+    store = DirectoryStore(tmp_path)
+    write(store, "i-1", group="workers", stage="ready", serial=7, manifest="a")
+    write(store, "i-2", group="workers", stage="ready", serial=7, manifest="b", drift=("file:/etc/x",))
+    write(store, "i-3", group="workers", stage="failed", serial=6, manifest="c")
+    write(store, "i-4", group="lost", stage="ready")
+    rows = Inventory(store, clock).rows()
+    published = groups_of(stable="a", candidate="b")
+    workers, lost = sums(rows, published, clock())
+    assert (workers.nodes, workers.ready, workers.drifted, workers.rollout) == (3, 2, 1, True)
+    assert (workers.stable, workers.candidate, workers.other, workers.serials) == (1, 1, 1, {7: 2, 6: 1})
+    assert (lost.group, lost.serial, lost.nodes) == ("lost", None, 1)
+    assert [is_fine(row, published, clock()) for row in rows] == [True, False, False, True]
+    assert _row(rows[1], clock(), published)[5] == "candidate"
+    assert _row(rows[1], clock(), published)[-1] == "drifted: file:/etc/x"
+    clock.advance(hours=2)
+    assert sums(rows, published, clock())[0].silent == 3
+
+
+def test_a_small_fleet_is_listed_whole_and_a_large_one_only_where_something_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = DirectoryStore(tmp_path / "prod")
+    for number in range(70):
+        write(store, f"i-{number:03}", group="workers", stage="failed" if number == 33 else "ready")
+    where = ["--store", f"file://{tmp_path}", "--cluster", "prod"]
+    assert run(["status", *where]) == 0
+    shown = capsys.readouterr()
+    assert "i-033" in shown.out
+    assert "i-034" not in shown.out
+    assert "69 of 70 nodes are well" in shown.err
+    assert run(["status", *where, "--all"]) == 0
+    assert "i-034" in capsys.readouterr().out
+    assert run(["status", *where, "--json", "--group", "workers"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (len(document["nodes"]), document["groups"][0]["nodes"]) == (70, 70)
