@@ -50,9 +50,14 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with live_cluster(
-        tmp_path_factory.mktemp("renewal"), edit_spec=lambda text: text.replace("trust:\n", SPEC)
-    ) as scenario:
+    with (
+        live_cluster(
+            tmp_path_factory.mktemp("renewal"), edit_spec=lambda text: text.replace("trust:\n", SPEC)
+        ) as scenario,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        for name, value in scenario.operator_environment().items():
+            environment.setenv(name, value)
         instances = [scenario.launch(GROUP), scenario.launch(WORKERS)]
         for instance in instances:
             scenario.wait_until_ready(instance)
