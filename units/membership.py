@@ -13,12 +13,15 @@ from units.bootstrap_record import BootstrapRecord, InitialState, decode_record,
 from units.errors import Refused, Retryable
 from units.etcd_peers import EtcdPeers, refresh_quietly
 from units.etcd_rejoin import EtcdUrls, Rejoin
+from units.etcd_replacement import restore_remedy
 from units.host import HeldVolume, Host, VolumeClaim
 from units.resource import Change, Description
 
 Grant = Literal["new", "existing"]
 
 HEALTH_SECONDS = 120.0  # how long one run waits for a member that has just started
+BEGIN_SECONDS = 60.0  # how long one run waits for the first byte of a log
+_PAUSE = 0.5
 _LOOK_FOR_PEERS = 5.0  # Go keeps what /etc/hosts said for as long
 _ATTEMPTS = 10  # members of one cluster race for the record: a handful of losers at most
 
@@ -54,6 +57,7 @@ class EtcdBootstrap:
         held = _held(host, self.claim)
         record, state = self._registered(host, held)
         if state == "rejoin":
+            host.files.remove(self.environment)  # a grant from before: under the old id nothing may start any more
             record, state = Rejoin(self.claim.etcd, self.urls, held).prepare(host), "existing"
         self._mark_attempt(host, record)
         _grant(host, self.environment, state)
@@ -129,6 +133,46 @@ class EtcdBootstrap:
 
 
 @dataclass(frozen=True, slots=True)
+class EtcdBegun:
+    """etcd has begun its log. With `existing` it does as soon as another member tells it the cluster."""
+
+    claim: VolumeClaim
+    path: str
+    environment: str
+    peers: EtcdPeers | None = None  # whose names are looked up again while this waits
+
+    @property
+    def key(self) -> str:
+        return f"etcd-begun:{self.claim.etcd}"
+
+    def check(self, host: Host) -> Change | None:
+        return None if has_data(host, self.path) else Change("wait for etcd to begin its log")
+
+    def apply(self, host: Host) -> None:
+        waited = 0.0
+        while not has_data(host, self.path):
+            if waited >= BEGIN_SECONDS:
+                raise self._was_not_let_in(host)
+            host.clock.wait(_PAUSE, f"etcd {self.claim.etcd}: waiting for it to begin its log")
+            waited += _PAUSE
+            if waited % _LOOK_FOR_PEERS == 0:
+                refresh_quietly(self.peers, host)
+
+    def describe(self) -> Description:
+        return Description(self.key, (f"a log below {self.path}/data",))
+
+    def _was_not_let_in(self, host: Host) -> Retryable:
+        """The next run asks anew how it may start: meanwhile the cluster may have another list of members."""
+        if _granted(host, self.environment) == "existing":
+            host.files.remove(self.environment)
+        return Retryable(
+            "etcd-not-let-in",
+            f"etcd {self.claim.etcd!r} began no log within {BEGIN_SECONDS:.0f} s: no member tells it the cluster",
+            remedy=f"journalctl -u bootwright-etcd-{self.claim.etcd}; {restore_remedy(self.claim.etcd)}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class EtcdEstablished:
     """etcd is ready, and the record says so for good. Static pods come after it: no API server on an empty etcd."""
 
@@ -200,17 +244,11 @@ class EtcdEstablished:
             if host.clock.monotonic() - asked >= _LOOK_FOR_PEERS:
                 refresh_quietly(self.peers, host)
                 asked = host.clock.monotonic()
-        self._withdraw_vain_grant(host)
         raise Retryable(
             "etcd-not-ready",
             f"etcd {self.claim.etcd!r} is not ready after {HEALTH_SECONDS:.0f} s: {said}",
             remedy=f"journalctl -u bootwright-etcd-{self.claim.etcd}; `agent doctor`",
         )
-
-    def _withdraw_vain_grant(self, host: Host) -> None:
-        """An etcd that never got as far as a log was not let in: the next run asks anew how it may start."""
-        if not has_data(host, self.path) and _granted(host, self.environment) == "existing":
-            host.files.remove(self.environment)
 
 
 def has_data(host: Host, path: str) -> bool:

@@ -8,7 +8,7 @@ from units.bootstrap_record import BootstrapRecord, decode_record
 from units.etcd_members import EtcdAccess, NoEtcd
 from units.etcd_rejoin import EtcdUrls
 from units.host import Answer, HeldVolume, VolumeClaim
-from units.membership import EtcdBootstrap, EtcdEstablished
+from units.membership import EtcdBegun, EtcdBootstrap, EtcdEstablished
 from units.memory import MemoryHost, MemoryRecords
 
 THREE, ONE = ("a", "b", "c"), ("a",)
@@ -52,6 +52,10 @@ class Member:
     @property
     def bootstrap(self) -> EtcdBootstrap:
         return EtcdBootstrap(self.claim, MOUNT, ENVIRONMENT, "token-g1", f"i-{self.name}", self.urls)
+
+    @property
+    def begun(self) -> EtcdBegun:
+        return EtcdBegun(self.claim, MOUNT, ENVIRONMENT)
 
     @property
     def established(self) -> EtcdEstablished:

@@ -11,15 +11,18 @@ from units.bootstrap_record import BootstrapRecord, RestoreFrom
 from units.content import InstalledAsset, LoadedImage
 from units.credentials import Certificate, SecretFile, kubeconfig
 from units.etcd_generation import EtcdGeneration, EtcdRestore
+from units.etcd_peers import EtcdPeers
 from units.etcd_restore import DATA, MARK, Identity
+from units.etcd_upgrade import IMAGE, EtcdUpgrade, EtcdVersionNote
 from units.files import Directory, File, Symlink
-from units.host import VolumeClaim
+from units.host import Record, VolumeClaim
 from units.hosts import HostsBlock
 from units.kernel import KernelModule, Sysctl
 from units.manifest import Asset, Image
-from units.membership import EtcdBootstrap, EtcdEstablished
+from units.membership import EtcdBegun, EtcdBootstrap, EtcdEstablished
 from units.memory import MemoryHost
 from units.node_certificates import Leaf, NodeCertificates
+from units.peer_names import PeerNames, PeerRecord
 from units.pods import HostPath, Probe, StaticPod
 from units.resource import Resource
 from units.storage import Mount, Volume
@@ -71,6 +74,7 @@ LEAVES = NodeCertificates(
 )
 ASSET = InstalledAsset(Asset(name="kubelet", sha256="a" * 64, size=84_000_000, path="/usr/local/bin/kubelet"))
 IMAGE = LoadedImage(Image(reference="registry.k8s.io/pause:3.10.2", sha256="b" * 64, size=300_000))
+PEERS = EtcdPeers(CLAIM, PeerNames("main", (("b", "b.etcd-main.internal.prod.example.com"),)), "i-a", "10.99.0.10")
 UNIT = Unit("kubelet.service", "[Service]\nExecStart=/usr/local/bin/kubelet\n", reads="one")
 
 
@@ -116,6 +120,16 @@ def bootstrapped(machine: MemoryHost) -> None:
 def serving(machine: MemoryHost) -> None:
     bootstrapped(machine)
     machine.files.write(f"{MOUNT}/data/member/wal/0-0.wal", b"", mode=0o600, owner="etcd", group="etcd")
+
+
+def let_in_while_waiting(machine: MemoryHost) -> None:
+    bootstrapped(machine)
+    machine.clock.wait = lambda _seconds, _reason: serving(machine)  # type: ignore[method-assign]
+
+
+def baked(machine: MemoryHost) -> None:
+    serving(machine)
+    machine.files.write(IMAGE, b'{"etcd": "3.5.16-4"}', mode=0o644, owner="root", group="root")
 
 
 def restorable(machine: MemoryHost) -> None:
@@ -289,6 +303,12 @@ CASES: dict[str, Case] = {
         {"the volume holds older data": older_data},
         before=restorable,
     ),
+    "etcd upgrade": Case(EtcdUpgrade("main", MOUNT), {}, before=serving),
+    "etcd version note": Case(
+        EtcdVersionNote("main", MOUNT),
+        {"the note is gone": lambda machine: machine.files.remove(f"{MOUNT}/.etcd-version")},
+        before=baked,
+    ),
     "etcd generation": Case(
         EtcdGeneration(CLAIM, MOUNT, ("https://127.0.0.1:2379",)),
         {
@@ -298,6 +318,21 @@ CASES: dict[str, Case] = {
             ),
         },
         before=serving,
+    ),
+    "etcd begun": Case(EtcdBegun(CLAIM, MOUNT, ENVIRONMENT), {}, before=let_in_while_waiting),
+    "etcd peers": Case(
+        PEERS,
+        {
+            "the note is gone": gone("/run/bootwright/etcd-peers-main.json"),
+            "its place is not told": lambda machine: machine.records.objects.clear(),
+            "another machine told it before": lambda machine: machine.records.objects.update(
+                {"etcd/main/members/a.json": Record(b"{}", "etag")}
+            ),
+            "another member moved": lambda machine: machine.records.objects.update(
+                {"etcd/main/members/b.json": Record(PeerRecord("i-b", "10.99.1.77", "vol-b", "now").encode(), "etag")}
+            ),
+        },
+        before=mounted,
     ),
     "etcd established": Case(
         EtcdEstablished(CLAIM, MOUNT, ENVIRONMENT, "http://127.0.0.1:2381/readyz"),

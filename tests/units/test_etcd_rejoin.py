@@ -194,8 +194,27 @@ def test_an_etcd_that_was_not_let_in_asks_again_how_it_may_start() -> None:
     cluster, records = established()
     one = lost(cluster, records)
     one.decide()
-    one.machine.etcd = EtcdClusterDouble([replace(m, learner=False) for m in cluster.members])
-    one.machine.probes.get = lambda _url: None  # type: ignore[method-assign]
-    with pytest.raises(Retryable, match="not ready"):
-        one.established.apply(one.machine.host)
+    with pytest.raises(Retryable) as later:
+        one.begun.apply(one.machine.host)
+    assert later.value.code == "etcd-not-let-in"
+    assert "coordinator etcd restore" in later.value.remedy
     assert ENVIRONMENT not in one.machine.files.entries
+    assert one.decide() == "existing"
+    one.start_etcd()
+    one.begun.apply(one.machine.host)
+    assert one.begun.check(one.machine.host) is None
+
+
+def test_a_grant_of_new_is_withdrawn_before_its_member_is_removed() -> None:
+    """Found by test_etcd_life: etcd under a removed id would begin a log that nobody ever lets in."""
+    records = MemoryRecords()
+    cluster = EtcdClusterDouble.of(*FIVE)
+    cluster.fell("e", "d")
+    late = member("e", FIVE, records, etcd=cluster)
+    assert late.decide() == "new"
+    for name in ("a", "b", "c"):
+        member(name, FIVE, records).boot()
+    with pytest.raises(Retryable, match="unhealthy cluster"):
+        late.decide()
+    assert [m.name for m in cluster.members] == ["a", "b", "c", "d"]
+    assert ENVIRONMENT not in late.machine.files.entries

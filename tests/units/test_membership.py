@@ -54,7 +54,7 @@ def test_lost_data_on_an_established_cluster_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         only.decide()
     assert refused.value.code == "etcd-volume-lost"
-    assert only.granted == "existing"
+    assert ENVIRONMENT not in only.machine.files.entries
 
 
 def test_lost_data_is_noticed_even_while_permission_to_begin_anew_still_lies_there() -> None:

@@ -11,11 +11,13 @@ from units.etcd_generation import EtcdGeneration, EtcdRestore
 from units.etcd_peers import EtcdPeers
 from units.etcd_rejoin import EtcdUrls
 from units.etcd_restore import Identity
+from units.etcd_upgrade import EtcdUpgrade, EtcdVersionNote
+from units.etcd_versions import FEATURE_GATES_SINCE
 from units.facts import NodeFacts
 from units.files import Directory
 from units.host import VolumeClaim
 from units.manifest import EtcdCluster, EtcdMember, Manifest
-from units.membership import EtcdBootstrap, EtcdEstablished
+from units.membership import EtcdBegun, EtcdBootstrap, EtcdEstablished
 from units.names import url_host
 from units.peer_names import PeerNames
 from units.render import flags, template_text
@@ -25,7 +27,6 @@ from units.storage import Mount, Volume
 from units.systemd import Unit, reads, unit_arguments
 
 UID = 2379
-FEATURE_GATES_SINCE = (3, 6)  # before: --experimental-* flags, which 3.7 refuses to start with
 
 
 def etcd(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
@@ -116,6 +117,7 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
     api = f"https://{url_host(facts.private_ip)}:{manifest.api.port}/livez"
     identity = Identity(member.name, dict(urls.peer)[member.name], initial_cluster(urls))
     yield EtcdRestore(claim, mount, unit, identity, api)
+    yield EtcdUpgrade(name, mount)
     yield EtcdBootstrap(claim, mount, environment, token, facts.instance_id, urls)
     yield Unit(
         unit,
@@ -130,10 +132,12 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
         # Certificates are read at every handshake, the authorities only at the start (etcd-pki.md 3.4).
         reads=reads(trusted_file(manifest, "etcd-clients"), trusted_file(manifest, "etcd-peers")),
     )
+    yield EtcdBegun(claim, mount, environment, peers)
     own = f"https://127.0.0.1:{cluster.client_port}"
     yield EtcdGeneration(claim, mount, (own, *urls.clients_but(member.name)), peers)
     ready = f"http://127.0.0.1:{cluster.metrics_port}/readyz"
     yield EtcdEstablished(claim, mount, environment, ready, urls, peers)
+    yield EtcdVersionNote(name, mount)
 
 
 def initial_cluster(urls: EtcdUrls) -> str:
