@@ -24,6 +24,7 @@ from units.etcd_restore import (
     next_step,
     read_mark,
 )
+from units.etcd_upgrade import version_path
 from units.host import HeldVolume, Host, VolumeClaim
 from units.membership import has_data
 from units.resource import Change, Description
@@ -115,6 +116,7 @@ class EtcdRestore:
     def _forget(self, host: Host) -> None:
         """What was true of the generation before."""
         host.files.remove(f"{self.path}/.established")
+        host.files.remove(version_path(self.path))
         host.files.remove(generation_path(self.path))
 
     def _registered(self, host: Host) -> BootstrapRecord:

@@ -163,7 +163,9 @@ class S3:
 
     def put_file(self, key: str, file: BinaryIO, *, size: int, sha256: str) -> None:
         """Stream a file of at most 5 GiB; S3 stores it only if what arrives has this hex digest, and keeps that."""
-        timeouts = Timeouts(self._timeouts.connect, self._timeouts.read, self._timeouts.total + size / SLOWEST)
+        # S3 answers once it has stored and summed up all of it: seconds for a gigabyte, after the last byte was sent.
+        patience = self._timeouts.read + size / SLOWEST
+        timeouts = Timeouts(self._timeouts.connect, patience, self._timeouts.total + patience)
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         headers = {
             "Content-Length": str(size),

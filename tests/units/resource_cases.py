@@ -13,7 +13,8 @@ from units.credentials import Certificate, SecretFile, kubeconfig
 from units.etcd_generation import EtcdGeneration, EtcdRestore
 from units.etcd_peers import EtcdPeers
 from units.etcd_restore import DATA, MARK, Identity
-from units.etcd_upgrade import IMAGE, EtcdUpgrade, EtcdVersionNote
+from units.etcd_upgrade import IMAGE as IMAGE_RECORD
+from units.etcd_upgrade import EtcdUpgrade, EtcdVersionNote
 from units.files import Directory, File, Symlink
 from units.host import Record, VolumeClaim
 from units.hosts import HostsBlock
@@ -129,7 +130,7 @@ def let_in_while_waiting(machine: MemoryHost) -> None:
 
 def baked(machine: MemoryHost) -> None:
     serving(machine)
-    machine.files.write(IMAGE, b'{"etcd": "3.5.16-4"}', mode=0o644, owner="root", group="root")
+    machine.files.write(IMAGE_RECORD, b'{"etcd": "3.5.16-4"}', mode=0o644, owner="root", group="root")
 
 
 def restorable(machine: MemoryHost) -> None:
@@ -303,7 +304,11 @@ CASES: dict[str, Case] = {
         {"the volume holds older data": older_data},
         before=restorable,
     ),
-    "etcd upgrade": Case(EtcdUpgrade("main", MOUNT), {}, before=serving),
+    "etcd upgrade": Case(
+        EtcdUpgrade("main", MOUNT),
+        {"a reboot": lambda machine: machine.files.remove("/run/bootwright/etcd-main.version")},
+        before=baked,
+    ),
     "etcd version note": Case(
         EtcdVersionNote("main", MOUNT),
         {"the note is gone": lambda machine: machine.files.remove(f"{MOUNT}/.etcd-version")},
