@@ -82,7 +82,7 @@ class Gateway:
         seen: list[tuple[str, list[tuple[str, str]]]] = []
         body = b"".join(self.moto(environ, lambda status, headers, *_: seen.append((status, headers))))
         status, headers = seen[-1]
-        if status.startswith("404"):
+        if status.startswith("404") and b"<Code>NoSuchBucket<" not in body:
             refusal = _denied(call.service, self.permissions.to_know_of_absence(call, principal), principal)
             return respond_refusal(start_response, "s3", refusal, head=call.method == "HEAD")
         start_response(status, headers)
