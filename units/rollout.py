@@ -97,15 +97,14 @@ def decide_between(release: Release, stable: str, candidate: str | None, situati
         return _first(release, situation, candidate)
     if candidate is not None and running == candidate:
         return Decision("keep", release.candidate, "on the candidate")
-    if running != stable:
-        return _to_stable(release, situation, stable)
-    if release.candidate is None or release.rollout is None or candidate is None:
-        return Decision("keep", release.stable, "on the stable manifest")
-    if shut := next(_shut_gates(release.rollout, situation, candidate), None):
-        return Decision("keep", release.stable, shut)
-    return Decision(
-        "candidate", release.candidate, f"wave {wave_of(release.rollout, situation.instance_id) + 1} is open"
-    )
+    shut = "on the stable manifest"
+    if release.candidate is not None and release.rollout is not None and candidate is not None:
+        shut = next(_shut_gates(release.rollout, situation, candidate), "")
+        if not shut:
+            wave = wave_of(release.rollout, situation.instance_id) + 1
+            return Decision("candidate", release.candidate, f"wave {wave} is open")
+    # Also from an abandoned candidate: what replaces it is taken at once, or the way leads back over stable.
+    return Decision("keep", release.stable, shut) if running == stable else _to_stable(release, situation, stable)
 
 
 def _first(release: Release, situation: Situation, candidate: str | None) -> Decision:

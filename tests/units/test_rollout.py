@@ -167,6 +167,13 @@ def test_an_abort_brings_the_candidates_machines_back() -> None:
     assert (found.choice, found.manifest) == ("stable", STABLE)
 
 
+def test_a_machine_on_an_abandoned_candidate_takes_its_successor_at_once_or_goes_back() -> None:
+    abandoned = situation(running="a" * 64)
+    assert decide(release(IN_WAVE_ONE), abandoned).choice == "candidate"
+    paused = rollout(9, [LiveNode("i-1", "a")], state="paused")
+    assert decide(release(paused), abandoned).choice == "stable"
+
+
 def test_a_stable_manifest_that_failed_here_is_not_tried_again_and_again() -> None:
     found = decide(release(None), situation(running="0" * 64, quarantine=frozenset({STABLE_DIGEST})))
     assert (found.choice, found.manifest) == ("keep", None)
