@@ -4,25 +4,17 @@ import itertools
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.etcd_machines.world import Machine, World, world_of
+from tests.etcd_machines.world import Machine, World
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]
 
 THREE, FIVE = ("a", "b", "c"), ("a", "b", "c", "d", "e")
 SEEDS = int(os.environ.get("BOOTWRIGHT_ETCD_SEEDS", "3"))  # 20 in the nightly run
 MakeWorld = Callable[[Sequence[str]], World]
-
-
-@pytest.fixture
-def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
-    with ExitStack() as stack:
-        yield lambda members: stack.enter_context(world_of(tmp_path / "world", members))
 
 
 def is_one_whole_cluster(world: World) -> None:

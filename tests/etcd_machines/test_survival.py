@@ -1,0 +1,222 @@
+"""What an established cluster survives while somebody writes all the time, and what it refuses to survive."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from tests.etcd_machines.world import Machine, World
+from tests.etcd_machines.writer import Writer
+
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]
+
+THREE, FIVE = ("a", "b", "c"), ("a", "b", "c", "d", "e")
+MakeWorld = Callable[[Sequence[str]], World]
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    return established(make_world(THREE))
+
+
+def established(world: World) -> World:
+    for machine in world.one_of_each():
+        machine.power_on()
+    world.wait_until_ready()
+    return world
+
+
+def holder(world: World, member: str) -> Machine:
+    (found,) = [machine for machine in world.running() if machine.volume.member == member]
+    return found
+
+
+def leader(world: World) -> Machine:
+    for machine in world.running():
+        said = world.etcdctl(machine, "endpoint", "status", "-w", "json")
+        if said.returncode == 0:
+            status = json.loads(said.stdout)[0]["Status"]
+            if status["leader"] == status["header"]["member_id"]:
+                return machine
+    raise AssertionError("nobody leads")
+
+
+def healed(world: World, writer: Writer) -> None:
+    """All members vote and agree, and whatever was acknowledged is on each of them."""
+    world.wait_until_ready()
+    writer.wait_for_more()
+    assert len(world.cluster_ids()) == 1
+    for machine in world.running():
+        listed = world.member_list(machine)
+        assert sorted(one["name"] for one in listed) == sorted(world.members), world.described()
+        assert not any(one.get("isLearner") for one in listed)
+        assert writer.lost_on(machine) == set()
+    assert world.record.started == tuple(sorted(world.members))
+    assert world.record.replacing is None
+
+
+@pytest.mark.parametrize("whom", ["a follower", "the leader", "all at once"])
+def test_a_power_cut_loses_nothing_that_was_acknowledged(world: World, whom: str) -> None:
+    with Writer(world) as writer:
+        writer.wait_for_more()
+        leading = leader(world)
+        followers = [machine for machine in world.running() if machine is not leading]
+        victims = {"a follower": followers[:1], "the leader": [leading], "all at once": world.running()}[whom]
+        for machine in victims:
+            machine.power_cut()
+        if whom != "all at once":
+            writer.wait_for_more()
+        for machine in victims:
+            machine.power_on()
+        healed(world, writer)
+
+
+def test_a_volume_moves_to_another_machine_with_another_address_and_its_peers_find_it(world: World) -> None:
+    """Identity follows the volume: same member id, no change of members, names by way of the store."""
+    before = {one["ID"] for one in world.member_list(holder(world, "a"))}
+    with Writer(world) as writer:
+        writer.wait_for_more()
+        old = holder(world, "b")
+        old.power_cut()
+        heir = world.machine(old.volume)
+        heir.power_on()
+        world.wait_until_ready(heir)
+        healed(world, writer)
+    assert {one["ID"] for one in world.member_list(heir)} == before
+    told = json.loads(world.records.read("etcd/main/members/b.json") or b"")
+    assert (told["instance"], told["address"]) == (heir.instance, heir.socket.address)
+
+
+def test_every_machine_is_replaced_one_after_the_other(world: World) -> None:
+    """A rollout of machines: after it, nobody is at an address that the cluster was formed with."""
+    first = {machine.socket.address for machine in world.running()}
+    with Writer(world) as writer:
+        for member in THREE:
+            old = holder(world, member)
+            old.power_cut()
+            heir = world.machine(old.volume)
+            heir.power_on()
+            world.wait_until_ready(heir)
+            healed(world, writer)
+    assert not first & {machine.socket.address for machine in world.running()}
+
+
+@pytest.mark.parametrize("whom", ["a follower", "the leader"])
+def test_a_lost_volume_is_replaced_by_an_empty_one_without_a_hand(world: World, whom: str) -> None:
+    with Writer(world) as writer:
+        writer.wait_for_more()
+        leading = leader(world)
+        victim = leading if whom == "the leader" else next(m for m in world.running() if m is not leading)
+        ids = {one["name"]: one["ID"] for one in world.member_list(leading)}
+        victim.power_cut()
+        writer.wait_for_more()
+        heir = world.machine(world.volume(victim.volume.member))
+        heir.power_on()
+        world.wait_until_ready(heir)
+        healed(world, writer)
+    member = victim.volume.member
+    now = {one["name"]: one["ID"] for one in world.member_list(heir)}
+    assert now[member] != ids[member]
+    assert {name: number for name, number in now.items() if name != member} == {
+        name: number for name, number in ids.items() if name != member
+    }
+    assert world.record.volumes[member] == heir.volume.volume_id
+    assert len(list((world.shared / "backups").iterdir())) == 1, "a backup before the members change"
+
+
+def test_a_replacement_cut_off_again_and_again_comes_to_its_end(world: World) -> None:
+    with Writer(world) as writer:
+        writer.wait_for_more()
+        holder(world, "c").power_cut()
+        heir = world.machine(world.volume("c"))
+        for seconds in (0.8, 1.2, 1.6, 2.0, 2.4, 3.0, 4.0):
+            heir.power_on()
+            time.sleep(seconds)
+            heir.power_cut()
+        heir.power_on()
+        world.wait_until_ready(heir)
+        healed(world, writer)
+
+
+def test_a_network_split_is_healed_and_the_cut_off_member_takes_no_writes(world: World) -> None:
+    with Writer(world) as writer:
+        writer.wait_for_more()
+        cut_off = leader(world)
+        cut_off.socket.unplug()
+        writer.wait_for_more(10)
+        cut_off.socket.plug()
+        healed(world, writer)
+
+
+def test_without_the_store_machines_come_back_as_they_were(world: World) -> None:
+    with Writer(world) as writer:
+        writer.wait_for_more()
+        world.records.down()
+        victim = holder(world, "a")
+        victim.power_cut()
+        victim.power_on()
+        world.wait_until_ready(victim)
+        writer.wait_for_more()
+        world.records.up()
+        healed(world, writer)
+
+
+def test_two_of_three_volumes_lost_start_nothing_and_name_the_restore(world: World) -> None:
+    world.put(holder(world, "a"), "precious", "data")
+    lost = [holder(world, "b"), holder(world, "c")]
+    for machine in lost:
+        machine.power_cut()
+    heirs = [world.machine(world.volume(machine.volume.member)) for machine in lost]
+    for heir in heirs:
+        heir.power_on()
+
+    def told() -> bool:
+        return all("coordinator etcd restore --etcd main" in heir.status.get("remedy", "") for heir in heirs)
+
+    world.wait_until("both say what to do", told)
+    time.sleep(5.0)
+    for heir in heirs:
+        assert heir.status["code"] in ("etcd-no-quorum", "etcd-unreachable"), heir.status
+        assert heir.log == "", "etcd was started"
+    survivor = holder(world, "a")
+    said = world.etcdctl(survivor, "get", "precious", "--consistency=s", "--print-value-only")
+    assert said.stdout.strip() == "data"
+    assert world.record.replacing is None
+
+
+def test_two_of_three_lost_and_the_survivor_away_form_no_empty_cluster(world: World) -> None:
+    """E2 of etcd-pki.md 2.3: with `new` they silently would, under the same cluster id."""
+    for machine in list(world.running()):
+        machine.power_cut()
+    heirs = [world.machine(world.volume(member)) for member in ("b", "c")]
+    for heir in heirs:
+        heir.power_on()
+    world.wait_until("both are asked about", lambda: all("code" in heir.status for heir in heirs))
+    time.sleep(10.0)
+    for heir in heirs:
+        assert "coordinator etcd restore" in heir.status["remedy"]
+        assert heir.log == "", "etcd was started"
+
+
+def test_a_single_member_that_lost_its_volume_refuses_to_start_empty(make_world: MakeWorld) -> None:
+    world = established(make_world(("a",)))
+    holder(world, "a").power_cut()
+    heir = world.machine(world.volume("a"))
+    heir.power_on()
+    world.wait_until("it refuses", lambda: heir.status.get("stage") == "refused")
+    assert heir.status["code"] == "etcd-volume-lost"
+    assert "`coordinator etcd restore --etcd main --backup NAME`" in heir.status["remedy"]
+    assert heir.log == ""
+
+
+def test_five_members_survive_the_loss_of_two_volumes_one_after_the_other(make_world: MakeWorld) -> None:
+    world = established(make_world(FIVE))
+    with Writer(world) as writer:
+        for member in ("b", "d"):
+            writer.wait_for_more()
+            holder(world, member).power_cut()
+            heir = world.machine(world.volume(member))
+            heir.power_on()
+            world.wait_until_ready(heir)
+            healed(world, writer)
