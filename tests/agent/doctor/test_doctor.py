@@ -1,7 +1,6 @@
 """`agent doctor` as a whole: on half a machine, without a network, and without touching what it looks at."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -105,10 +104,3 @@ def test_a_program_on_its_own_port_is_no_stranger_and_a_nameless_one_is_not_accu
     taken = judge_ports(ports, (*own, Listener("0.0.0.0", 2379, "nginx", 9)))
     assert (taken.state, taken.code) == ("fail", "port-taken")
     assert "nginx (pid 9)" in taken.found
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="owners")
-def test_nothing_of_the_copied_trust_state_is_left_behind(worker: Ward) -> None:
-    worker.boot()
-    worker.diagnose()
-    assert not list(Path("/dev/shm").glob("bootwright-doctor-*"))
