@@ -78,9 +78,10 @@ class RealNode:
         self._settings, self._instance = settings, instance
         bucket = Bucket(settings.bucket, settings.region or instance.region, settings.endpoint)
         imds = self._imds
-        self._s3 = S3(bucket, imds.credentials, renew=imds.forget_credentials, waits=self._waits)
+        renew, itself = imds.forget_credentials, instance.instance_id
+        self._s3 = S3(bucket, imds.credentials, renew=renew, waits=self._waits, instance_id=itself)
         # A status that cannot be sent must not hold up a boot: one short try.
-        quick = S3(bucket, imds.credentials, renew=imds.forget_credentials, limit=5.0)
+        quick = S3(bucket, imds.credentials, renew=renew, limit=5.0, instance_id=itself)
         key = f"{settings.prefix}status/{instance.instance_id}.json"
 
         def publish(status: NodeStatus) -> None:

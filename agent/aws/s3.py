@@ -106,7 +106,10 @@ class S3:
         waits: Waits | None = None,
         timeouts: Timeouts | None = None,
         limit: float = LIMIT,
+        instance_id: str = "",
     ) -> None:
+        """instance_id: sent as User-Agent. The policy of `coordinator iam` compares it with the credentials' own."""
+        self._agent = {"User-Agent": instance_id} if instance_id else {}
         self._bucket = bucket
         self._credentials = credentials
         self._renew = renew or (lambda: None)
@@ -233,7 +236,7 @@ class S3:
         )
         try:
             with self._http.exchange(
-                request.method, url, headers=headers, timeouts=request.timeouts, body=request.body or None
+                request.method, url, headers=headers | self._agent, timeouts=request.timeouts, body=request.body or None
             ) as response:
                 if response.status in (200, 204, 304):
                     return request.read(response, asked)

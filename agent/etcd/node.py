@@ -46,7 +46,8 @@ class EtcdNode:
         imds = Imds()
         region = settings.region or release.stable.cluster.region
         bucket = Bucket(settings.bucket, region, settings.endpoint)
-        s3 = S3(bucket, imds.credentials, renew=imds.forget_credentials, limit=limit)
+        renew, itself = imds.forget_credentials, status.instance_id
+        s3 = S3(bucket, imds.credentials, renew=renew, limit=limit, instance_id=itself)
         return cls(settings, status, release.stable, s3)
 
     @property

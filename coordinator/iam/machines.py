@@ -55,8 +55,14 @@ def _listed(groups: Sequence[str]) -> Iterator[str]:
 
 
 def _own_reports(place: Place, groups: Sequence[str]) -> Iterator[Statement]:
-    keys = ["status/i-*.json", *(f"outcome/{group}/*/i-*" for group in groups)]
-    yield allow("WriteReports", "s3:PutObject", place.objects(*keys))
+    """IAM has no variable that is an instance id. So the agent says it, as User-Agent, and it must be both: the name of
+    the object, and the end of the ARN that AWS itself knows. StringEquals: no wildcard that is said can match.
+    """
+    said = "${aws:UserAgent}"
+    keys = [f"status/{said}.json", *(f"outcome/{group}/*/{said}" for group in groups)]
+    arn = f"arn:{place.partition}:ec2:{place.region}:${{aws:PrincipalAccount}}:instance/{said}"
+    itself = {"StringEquals": {"ec2:SourceInstanceARN": arn}}
+    yield allow("ReportOnItselfOnly", "s3:PutObject", place.objects(*keys), itself)
 
 
 def _against_theft(place: Place, *, through_endpoints: bool) -> Iterator[Statement]:

@@ -32,7 +32,7 @@ ON_INSTANCE = {
     "aws:ViaAWSService": "false",
     "aws:SourceVpc": VPC,
     "aws:VpcSourceIp": ADDRESS,
-    "aws:UserAgent": "bootwright-agent",
+    "aws:UserAgent": INSTANCE,
     "aws:Ec2InstanceSourceVPC": VPC,
     "aws:Ec2InstanceSourcePrivateIPv4": ADDRESS,
     "ec2:SourceInstanceARN": f"arn:aws:ec2:eu-west-1:111122223333:instance/{INSTANCE}",
@@ -139,7 +139,18 @@ REFUSED: list[Row] = [
     ("node", GET, f"{FOLDER_ARN}status/{INSTANCE}.json", {}),
     ("node", PUT, f"{FOLDER_ARN}tuf/metadata/timestamp.json", ONLY_SEEN),
     ("node", PUT, f"{FOLDER_ARN}halt/workers", {}),
-    ("node", PUT, f"{FOLDER_ARN}status/everybody.json", {}),
+    # Another node's reports, whoever it says it is; and its own, if it does not say so.
+    *(
+        (role, PUT, f"{FOLDER_ARN}{key}", {"aws:UserAgent": said})
+        for role, group in (("node", "workers"), ("control-plane", "control-plane-a"))
+        for key in ("status/i-2.json", f"outcome/{group}/7/ok/i-2")
+        for said in (INSTANCE, "i-2", "*", "i-?", "${aws:UserAgent}", "")
+    ),
+    *(
+        (role, PUT, f"{FOLDER_ARN}status/{INSTANCE}.json", {"aws:UserAgent": "bootwright-agent"})
+        for role in FOR_MACHINES
+    ),
+    ("node", PUT, f"{FOLDER_ARN}status/everybody.json", {"aws:UserAgent": "everybody"}),
     ("node", PUT, f"{FOLDER_ARN}outcome/control-plane-a/7/failed/{INSTANCE}", {}),
     ("node", LIST, BUCKET, {}),
     ("node", LIST, BUCKET, {"s3:prefix": ""}),

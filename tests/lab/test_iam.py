@@ -29,12 +29,13 @@ from agent.aws.sigv4 import sign
 credentials, http = Imds().credentials(), Http()
 for asked in json.load(sys.stdin):
     body = asked["body"].encode()
+    said = {"User-Agent": asked["headers"].pop("user-agent", "nobody")}
     headers = sign(
         asked["method"], asked["url"], headers=asked["headers"], body=body, credentials=credentials,
         scope=("eu-west-1", asked["service"]), now=datetime.now(UTC),
     )
     with http.exchange(
-        asked["method"], asked["url"], headers=headers, timeouts=Timeouts(), body=body or None
+        asked["method"], asked["url"], headers=headers | said, timeouts=Timeouts(), body=body or None
     ) as response:
         answer = response.body(limit=1 << 20).decode("utf-8", "replace")
         print(json.dumps([asked["name"], response.status, answer[:400]]))
@@ -127,12 +128,12 @@ def test_the_agents_do_their_work_without_a_refusal(world: World) -> None:
 
 
 def test_a_worker_is_held_to_what_is_signed_for_it(world: World) -> None:
-    own, folder = world.worker.instance_id, f"{CLUSTER}/"
+    own, other, folder = world.worker.instance_id, world.control_plane.instance_id, f"{CLUSTER}/"
     done(
         world.worker,
         world.s3("GET", f"{folder}tuf/metadata/timestamp.json"),
         world.listing(f"{folder}outcome/{WORKERS}/"),
-        world.s3("PUT", f"{folder}outcome/{WORKERS}/0/ok/{own}"),
+        world.s3("PUT", f"{folder}outcome/{WORKERS}/0/ok/{own}", user_agent=own),
     )
     denied(
         world.worker,
@@ -145,11 +146,14 @@ def test_a_worker_is_held_to_what_is_signed_for_it(world: World) -> None:
         world.listing(folder),
         world.s3("PUT", f"{folder}tuf/metadata/timestamp.json", "{}"),
         world.s3("PUT", f"{folder}halt/{WORKERS}", "{}"),
+        world.s3("PUT", f"{folder}status/{other}.json", "{}", user_agent=other),
+        world.s3("PUT", f"{folder}outcome/{WORKERS}/0/failed/{other}", user_agent=own),
         world.s3("PUT", f"{folder}identity/x.json", "{}", if_none_match="*"),
         world.s3("PUT", f"{folder}etcd/main/cluster.json", "{}", if_none_match="*"),
         world.s3(
             "PUT",
             f"{folder}status/{own}.json",
+            user_agent=own,
             x_amz_copy_source=f"{BUCKET}/{folder}secrets/control-plane/authority-kubernetes.json",
         ),
         world.s3("DELETE", f"{folder}tuf/metadata/1.root.json"),

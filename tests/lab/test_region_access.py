@@ -215,9 +215,14 @@ def test_a_node_writes_its_own_status_and_nothing_else(bucket: Any, guest: Calla
     assert refusal(lambda: s3.delete_object(**root))[0] == "AccessDenied"
 
 
-@pytest.mark.xfail(strict=True, reason="needs agents that name themselves in User-Agent: docs/trust.md, IAM")
-def test_a_node_cannot_write_the_status_of_another(bucket: Any, guest: Callable[[str], Guest]) -> None:
-    s3 = guest("nodes").aws("s3")
+@pytest.mark.parametrize("said", ["", "i-00000000000000000", "*", "bootwright-agent"])
+def test_a_node_cannot_write_the_status_of_another(said: str, bucket: Any, guest: Callable[[str], Guest]) -> None:
+    node = guest("nodes")
+    s3 = node.aws("s3")
+    if said:  # and not its own instance id
+        s3.meta.events.register_last(
+            "before-send.s3", lambda request, **_: request.headers.__setitem__("User-Agent", said)
+        )
     key = f"{CLUSTER}/status/i-00000000000000000.json"
     assert refusal(lambda: s3.put_object(Bucket=BUCKET, Key=key, Body=b""))[0] == "AccessDenied"
 

@@ -68,4 +68,9 @@ class Guest:
         made = sdk.client(self.endpoint_url, service, found["AccessKeyId"], found["SecretAccessKey"], found["Token"])
         # botocore has no setting for the address a request leaves from.
         made._endpoint.http_session._manager.connection_pool_kw["source_address"] = (self.address, 0)
+        made.meta.events.register(f"before-send.{service}", self._say_who)
         return made
+
+    def _say_who(self, request: Any, **_: object) -> None:
+        """As the agent does: policies of `coordinator iam` want it of those who write reports."""
+        request.headers["User-Agent"] = self.instance_id
