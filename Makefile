@@ -57,6 +57,7 @@ sim: setup-fast ## rollouts over simulated fleets of 10 to 100 000 machines (WRI
 
 golden: ## rewrite the golden files; the diff is the review
 	$(PY) -m tests.units.golden
+	$(PY) -m tests.coordinator.iam_golden
 
 lock: ## lock the dependencies anew, with hashes
 	pip install -q uv
