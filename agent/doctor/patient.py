@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.aws.imds import BASE_URL, Imds
 from agent.doctor.listeners import Listener, listeners
-from agent.linux.machine import _time_synchronised as time_synchronised
+from agent.linux.machine import time_synchronised_now as time_synchronised
 from agent.linux.probes import LoopbackProbes
 from agent.linux.run import Run, run
 from agent.waits import Result, Waits

@@ -46,7 +46,7 @@ def gather_machine(root: str | Path = "/", run: Run = run) -> MachineFacts:
         etcd_version=versions.get("etcd") or _asked_version("etcd", run),
         resolved_active=_resolved_active(base),
         cgroup_v2=(base / "sys/fs/cgroup/cgroup.controllers").exists(),
-        time_synchronised=_time_synchronised(),
+        time_synchronised=time_synchronised_now(),
     )
 
 
@@ -113,7 +113,7 @@ def _resolved_active(base: Path) -> bool:
         return False
 
 
-def _time_synchronised() -> bool:
+def time_synchronised_now() -> bool:
     """Asks the kernel, as `timedatectl` does: whoever keeps the time (chrony, timesyncd) tells it."""
     import ctypes
 
