@@ -27,6 +27,7 @@ from units.etcd_restore import (
 from units.etcd_upgrade import version_path
 from units.host import HeldVolume, Host, VolumeClaim
 from units.membership import has_data
+from units.pods import DIRECTORY as PODS
 from units.resource import Change, Description
 
 WAIT_SECONDS = 120.0  # for a quorum of members that were started just now
@@ -34,6 +35,7 @@ API_SECONDS = 60.0  # the API server's own shutdown takes 15 s and what its clie
 _LOOK_FOR_PEERS = 5.0
 _STEPS = 8
 _ATTEMPTS = 10
+HELD = "/etc/kubernetes/held-back"
 API_PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -61,20 +63,20 @@ class EtcdRestore:
             raise
         step = self._step(host, record)
         if isinstance(step, UpToDate):
-            return None
+            return Change("start etcd again, on its new data") if self._was_stopped(host) else None
         assert record is not None
         assert record.restore is not None
         return Change(f"restore backup {record.restore.backup} as generation {record.generation}")
 
     def apply(self, host: Host) -> None:
         record = self._registered(host)
-        if isinstance(self._step(host, record), UpToDate):
-            return
-        self._stop(host)
+        if not isinstance(self._step(host, record), UpToDate):
+            self._stop(host)
         for _step in range(_STEPS):
             step = self._step(host, record)
             match step:
                 case UpToDate():
+                    self._start_again(host)
                     return
                 case Fetch():
                     self._fetch(host, record, step)
@@ -91,13 +93,28 @@ class EtcdRestore:
 
     def _stop(self, host: Host) -> None:
         """API servers first: they must not find the old data gone, nor the new one not yet complete."""
-        for name in API_PODS:
-            host.files.remove(f"{paths.KUBERNETES}/manifests/{name}.yaml")
+        hold_back(host)
         deadline = host.clock.monotonic() + API_SECONDS
         while host.probes.get(self.api_url) is not None and host.clock.monotonic() < deadline:
             host.clock.wait(1.0, f"etcd {self.claim.etcd}: restore: waiting for the API server to end")
         if host.systemd.state(self.unit).active != "inactive":
+            host.files.write(self._stopped, b"1\n", mode=0o644, owner="root", group="root")
             host.systemd.stop(self.unit)
+
+    def _start_again(self, host: Host) -> None:
+        """What this stopped, this starts: a sync repairs no stopped units (units.drift). At a boot the unit's own turn
+        comes later, and the marker went with the boot before.
+        """
+        if self._was_stopped(host):
+            host.systemd.start(self.unit)
+            host.files.remove(self._stopped)
+
+    def _was_stopped(self, host: Host) -> bool:
+        return host.files.read(self._stopped) is not None
+
+    @property
+    def _stopped(self) -> str:
+        return f"{paths.RUN}/etcd-{self.claim.etcd}.stopped"
 
     def _fetch(self, host: Host, record: BootstrapRecord, step: Fetch) -> None:
         for name in step.stale:
@@ -227,6 +244,39 @@ class EtcdGeneration:
             if host.clock.monotonic() - asked >= _LOOK_FOR_PEERS:
                 refresh_quietly(self.peers, host)
                 asked = host.clock.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBackPods:
+    """API servers that a restore has stopped come back, once every etcd cluster of this machine serves again."""
+
+    @property
+    def key(self) -> str:
+        return "held-back-pods:kube-apiserver"
+
+    def check(self, host: Host) -> Change | None:
+        held = host.files.list(HELD)
+        return Change(f"let {', '.join(held)} run again") if held else None
+
+    def apply(self, host: Host) -> None:
+        """The manifest as it was; should it have been changed meanwhile, the pod's own turn comes later in the plan."""
+        for name in host.files.list(HELD):
+            kept = host.files.read(f"{HELD}/{name}")
+            if kept is not None and kept.content is not None:
+                host.files.write(f"{PODS}/{name}", kept.content, mode=kept.mode, owner=kept.owner, group=kept.group)
+            host.files.remove(f"{HELD}/{name}")
+
+    def describe(self) -> Description:
+        return Description(self.key, (f"what lies in {HELD} during a restore goes back to {PODS}",))
+
+
+def hold_back(host: Host) -> None:
+    """Out of kubelet's sight, kept for HeldBackPods."""
+    for name in API_PODS:
+        found = host.files.read(f"{PODS}/{name}.yaml")
+        if found is not None and found.content is not None:
+            host.files.write(f"{HELD}/{name}.yaml", found.content, mode=0o600, owner="root", group="root")
+            host.files.remove(f"{PODS}/{name}.yaml")
 
 
 def on_volume(host: Host, path: str) -> OnVolume:

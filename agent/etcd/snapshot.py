@@ -22,7 +22,7 @@ PLACES = (Path("/var/lib/bootwright"), Path("/var/lib/etcd"))
 _PREFIX = ".etcd-"
 _PAGE = 512
 _CHUNK = 1024 * 1024
-_LEFT_FREE = 0.15  # of a file system; kubelet evicts pods at 10 %
+_LEFT_FREE = 0.11  # of a file system: kubelet evicts pods at 10 %
 
 
 @dataclass(frozen=True, slots=True)

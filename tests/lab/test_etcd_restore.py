@@ -88,10 +88,14 @@ def test_a_restore_brings_the_backup_back_and_nothing_that_came_after_it(scenari
         found = record(scenario)
         return (found["state"], found["generation"]) == ("established", 2)
 
-    scenario.client.wait_until("the restored generation is established", established, 300)
-    scenario.client.wait_until(
-        "the node is ready again", lambda: scenario.status(node.instance_id).get("stage") == "ready", 300
-    )
+    def ready() -> bool:
+        return scenario.status(node.instance_id).get("stage") == "ready"
+
+    try:
+        scenario.client.wait_until("the restored generation is established", established, 400)
+        scenario.client.wait_until("the node is ready again", ready, 300)
+    finally:
+        print(node.sh("journalctl -b --no-pager -o cat -u bootwright-sync | tail -60"))
     assert node.etcdctl("get", "lab/before", "--print-value-only") == "kept"
     assert node.etcdctl("get", "lab/after", "--print-value-only") == ""
     assert node.etcdctl("get", "/bootwright/cluster", "--print-value-only") == record(scenario)["token"]

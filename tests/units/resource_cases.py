@@ -10,7 +10,7 @@ from units.accounts import User
 from units.bootstrap_record import BootstrapRecord, RestoreFrom
 from units.content import InstalledAsset, LoadedImage
 from units.credentials import Certificate, SecretFile, kubeconfig
-from units.etcd_generation import EtcdGeneration, EtcdRestore
+from units.etcd_generation import EtcdGeneration, EtcdRestore, HeldBackPods, hold_back
 from units.etcd_peers import EtcdPeers
 from units.etcd_restore import DATA, MARK, Identity
 from units.etcd_upgrade import IMAGE as IMAGE_RECORD
@@ -126,6 +126,11 @@ def serving(machine: MemoryHost) -> None:
 def let_in_while_waiting(machine: MemoryHost) -> None:
     bootstrapped(machine)
     machine.clock.wait = lambda _seconds, _reason: serving(machine)  # type: ignore[method-assign]
+
+
+def stopped_pods(machine: MemoryHost) -> None:
+    machine.files.write("/etc/kubernetes/manifests/kube-apiserver.yaml", b"{}", mode=0o600, owner="root", group="root")
+    hold_back(machine.host)
 
 
 def baked(machine: MemoryHost) -> None:
@@ -304,6 +309,7 @@ CASES: dict[str, Case] = {
         {"the volume holds older data": older_data},
         before=restorable,
     ),
+    "held back pods": Case(HeldBackPods(), {"a restore has stopped them": stopped_pods}, before=stopped_pods),
     "etcd upgrade": Case(
         EtcdUpgrade("main", MOUNT),
         {"a reboot": lambda machine: machine.files.remove("/run/bootwright/etcd-main.version")},

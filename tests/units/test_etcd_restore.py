@@ -10,7 +10,7 @@ from tests.units.etcd_member import KEY, MOUNT, THREE, Member, member, record_of
 from tests.units.machines import Killed, tapped
 from units.bootstrap_record import BootstrapRecord, RestoreFrom
 from units.errors import Refused, Retryable
-from units.etcd_generation import EtcdGeneration, EtcdRestore, on_volume
+from units.etcd_generation import EtcdGeneration, EtcdRestore, HeldBackPods, on_volume
 from units.etcd_restore import (
     DATA,
     MARK,
@@ -53,6 +53,7 @@ def old_member(name: str = "a", members: tuple[str, ...] = ("a",), records: Memo
     one.boot()
     one.machine.files.make_directory(f"{MOUNT}/{DATA}", mode=0o700, owner="etcd", group="etcd")
     one.machine.systemd.active.add("bootwright-etcd-main.service")
+    one.machine.systemd.loaded["bootwright-etcd-main.service"] = ""
     one.ready = False  # the API server's health, too: nothing answers once it ended
     return one
 
@@ -77,7 +78,11 @@ def test_a_member_with_old_data_puts_it_aside_and_takes_the_backup() -> None:
     assert "restored.g2" not in names
     assert ".established" not in names
     assert one.machine.files.read("/etc/kubernetes/manifests/kube-apiserver.yaml") is None
-    assert "bootwright-etcd-main.service" not in one.machine.systemd.active
+    assert one.machine.files.list("/etc/kubernetes/held-back") == ["kube-apiserver.yaml"]
+    assert "bootwright-etcd-main.service" in one.machine.systemd.active, "what it stopped it starts"
+    HeldBackPods().apply(one.machine.host)
+    assert one.machine.files.read("/etc/kubernetes/manifests/kube-apiserver.yaml") is not None
+    assert HeldBackPods().check(one.machine.host) is None
     assert record_of(one.records).volumes == {"a": one.volume_id}
     assert one.decide() == "existing"
 
@@ -178,6 +183,7 @@ def test_a_restore_cut_at_any_call_is_finished_by_the_next_run(blank: bool, afte
         assert restored(one)
         assert restore_of(one).check(one.machine.host) is None
         if not blank:
+            assert "bootwright-etcd-main.service" in one.machine.systemd.active
             aside = one.machine.files.read(f"{MOUNT}/data.g1/member/wal/0-0.wal")
             assert aside is not None, "the old data is gone"
         if whole:

@@ -7,7 +7,7 @@ from units import paths
 from units.accounts import User
 from units.credentials import Certificate
 from units.errors import Invalid
-from units.etcd_generation import EtcdGeneration, EtcdRestore
+from units.etcd_generation import EtcdGeneration, EtcdRestore, HeldBackPods
 from units.etcd_peers import EtcdPeers
 from units.etcd_rejoin import EtcdUrls
 from units.etcd_restore import Identity
@@ -42,6 +42,7 @@ def etcd(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
     for cluster in manifest.etcd:
         member = member_of(manifest, facts, cluster)
         yield from _member(manifest, facts, cluster, member)
+    yield HeldBackPods()
     yield Unit("bootwright-etcd-backup.timer")
 
 

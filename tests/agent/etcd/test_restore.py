@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from units.etcd_generation import EtcdGeneration, EtcdRestore
 from units.etcd_restore import Identity
 from units.host import HeldVolume, Host, UnitState, VolumeClaim
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.root]  # files get their owners
 KEY = record_key("main")
 
 
@@ -44,6 +45,26 @@ class ProcessesDouble:
 
     def stop(self, unit: str) -> None:
         self.cluster.kill(self.name)
+
+    def start(self, unit: str) -> None:
+        """`existing`, as the agent's unit does: with data in place etcd ignores the flag."""
+        self.cluster.start(self.name, state="existing")
+
+
+class OwnTree:
+    """LinuxFiles of one member of several on this host: its /run and /etc lie in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = LinuxFiles()
+
+    def __getattr__(self, method: str) -> Any:
+        real = getattr(self._files, method)
+
+        def moved(path: str, *more: Any, **named: Any) -> Any:
+            return real(f"{self._folder}{path}" if path.startswith(("/run/", "/etc/")) else path, *more, **named)
+
+        return moved
 
 
 @dataclass
@@ -107,7 +128,7 @@ class World:
         )
         return replace(
             machine.host,
-            files=LinuxFiles(own=False),
+            files=OwnTree(self.cluster.folder / name / "tree"),  # type: ignore[arg-type]
             systemd=ProcessesDouble(self.cluster, name),  # type: ignore[arg-type]
             records=self.records,
             etcd_storage=storage,
@@ -151,9 +172,8 @@ def revision_of(cluster: RealCluster) -> int:
     return int(json.loads(cluster.etcdctl("get", "/k/00000000", "-w", "json"))["header"]["revision"])
 
 
-def start_restored(world: World) -> None:
-    """`existing`, as the agent's unit does: with data in place etcd ignores the flag."""
-    world.cluster.start(state="existing")
+def wait_for_quorum(world: World) -> None:
+    """What the restore stopped it has started again."""
     world.cluster.wait_ready()
 
 
@@ -167,7 +187,7 @@ def test_the_backup_comes_back_and_what_came_after_it_is_gone(world: World) -> N
     for name in cluster.members:
         world.restore(name).apply(world.host(name))
         assert world.restore(name).check(world.host(name)) is None
-    start_restored(world)
+    wait_for_quorum(world)
     assert cluster.etcdctl("get", "--prefix", "/k/", "--keys-only").split() == [f"/k/{n:08}" for n in range(30)]
     assert cluster.etcdctl("get", "--prefix", "/late/", "--keys-only") == ""
     assert revision_of(cluster) >= before + 1_000_000_000
@@ -191,7 +211,7 @@ def test_a_watch_from_before_the_restore_is_told_to_begin_anew(world: World) -> 
     world.begin(backup)
     for name in cluster.members:
         world.restore(name).apply(world.host(name))
-    start_restored(world)
+    wait_for_quorum(world)
     from agent.etcd.gateway_errors import EtcdRefusal
     from agent.etcd.wire import encoded
 
@@ -213,7 +233,7 @@ def test_the_clusters_own_key_changes_with_the_generation(world: World) -> None:
     world.begin(backup)
     for name in cluster.members:
         world.restore(name).apply(world.host(name))
-    start_restored(world)
+    wait_for_quorum(world)
     for name in cluster.members:
         assert world.generation(name).check(world.host(name)) is not None
         world.generation(name).apply(world.host(name))
@@ -279,7 +299,6 @@ def test_old_members_and_restored_ones_do_not_talk_to_each_other(
         world.begin(world.take())
         for name in ("a", "b"):
             world.restore(name).apply(world.host(name))
-        cluster.start("a", "b", state="existing")
         cluster.wait_ready("a", "b")
         assert not cluster.is_ready("c")
         assert (
