@@ -12,6 +12,7 @@ from coordinator.rollouts import Terms
 from coordinator.rollouts_halts import Halt, lift_halts, put_halts, read_halts
 from coordinator.rotation.publication import PhaseRequest, RotationTools, prepare_phase
 from coordinator.rotation.waiting import Confirmations
+from coordinator.store import Store
 from tests.coordinator.fleet import FleetDouble, version_of
 from tests.coordinator.workshop import Crash, Fuse, Workshop
 from units.errors import Invalid, Refused, Retryable
@@ -375,6 +376,13 @@ def test_a_halt_object_pauses_a_rollout_and_its_clocks_start_anew_with_resume(fl
     assert fleet.roll(ids) == 3
 
 
+def test_halts_are_put_read_and_lifted_in_either_store(store: Store) -> None:
+    put_halts(store, ["a", "b"], Halt(who="ann", why="errors"))
+    assert {group: halt.who for group, halt in read_halts(store).items()} == {"a": "ann", "b": "ann"}
+    lift_halts(store, ["a", "never-there"])
+    assert set(read_halts(store)) == {"b"}
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"who": 1}', b"x" * 5000])
 def test_a_halt_object_halts_whatever_is_in_it(fleet: FleetDouble, body: bytes) -> None:
     fleet.live(2)
@@ -450,6 +458,35 @@ def test_a_coordinator_killed_at_every_write_leaves_a_rollout_that_goes_on(works
             assert {fleet.standing(group)[3] for group in "ab"} == {1}
         else:
             assert writes > 4  # two releases, targets, snapshot, timestamp, floor
+            return
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before-the-write", "after-the-write"])
+def test_a_publish_over_live_nodes_killed_at_every_write_begins_all_rollouts_or_none(
+    workshop: Workshop, after: bool
+) -> None:
+    fleet = FleetDouble(workshop, PLANES)
+    fleet.publish()
+    for group in PLANES:
+        fleet.live(2, group)
+    for writes in itertools.count(1):
+        fleet.versions = dict.fromkeys(PLANES, f"2.{writes}")
+        fused = FleetDouble(
+            Workshop(workshop.directory.path, workshop.store, workshop.clock, Fuse(writes, after=after)), PLANES
+        )
+        fused.versions = dict(fleet.versions)
+        try:
+            fused.sign(fused.look())
+        except Crash:
+            assert len({fleet.standing(group)[1] for group in PLANES}) == 1
+            assert len(fleet.look().changes) in (0, 3)
+            if not fleet.look().is_empty:
+                fleet.sign(fleet.look())
+            assert [fleet.standing(group)[:3] for group in PLANES] == [
+                ("1", f"2.{writes}", state) for state in ("running", "queued", "queued")
+            ]
+        else:
+            assert writes > 6  # three releases, targets, snapshot, timestamp, floor
             return
 
 

@@ -1,7 +1,9 @@
 """`validate`: every way in which a cluster is not what its spec says, in a line that names the thing and the cause."""
 
+import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from coordinator.validate import Facts, Silence, judge
 from coordinator.validate_facts import gather
 from tests.coordinator.fleet import FleetDouble, manifest_of
 from tests.coordinator.workshop import CLUSTER, Workshop
+from units.errors import BootwrightError
 from units.manifest import manifest_digest
 from units.status import CertificateState, Condition, EtcdMemberState, EtcdState, NodeStatus
 
@@ -313,3 +316,39 @@ def test_the_facts_come_from_ec2_by_tags_with_checks_and_console(
     assert "its console ends with:" in fault.message
     assert {node.instance_id for node in verdict.nodes if node.ready} == {plane, worker, other}
     assert ended not in {node.instance_id for node in verdict.nodes}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (200, b"<html>please log in</html></p>", "aws-unreachable"),
+        (
+            403,
+            b"<Response><Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors></Response>",
+            "aws-access-denied",
+        ),
+    ],
+    ids=["a-captive-portal", "no-right"],
+)
+def test_an_ec2_that_is_none_or_says_no_is_an_error_with_a_remedy_and_nobody_is_gone(
+    status: int, body: bytes, code: str
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ec2 = Ec2(Aws("eu-west-1", f"http://127.0.0.1:{server.server_port}"))
+        with pytest.raises(BootwrightError) as caught:
+            ec2.of_cluster(CLUSTER)
+        assert (caught.value.code, bool(caught.value.remedy)) == (code, True)
+        assert ec2.gone(["i-1"]) == frozenset()
+        server.shutdown()
