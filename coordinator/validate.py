@@ -6,7 +6,8 @@ manifest that it should; etcd's quorum and backups; what expires.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from coordinator.aws.ec2 import Checks, Machine
 from coordinator.health import expiry_warnings
@@ -16,7 +17,10 @@ from coordinator.spec.cluster import ClusterSpec
 from coordinator.spec.groups import InstanceGroup
 from coordinator.state import PublishedGroup, State
 from coordinator.validate_etcd import etcd_faults
-from coordinator.validate_report import Fault, Node, Verdict, span_text
+from coordinator.validate_report import Fault, Node, Verdict, span_text, time_of
+
+# A node looks every minute, and a whole run takes seconds.
+NOTICE: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,8 @@ def judge(facts: Facts) -> Verdict:
     faults += _untold(facts)
     faults += _etcd_faults(facts)
     for row in facts.rollouts:
-        told = f"{row.state}, wave {row.wave} of {row.waves}: {row.gate or 'may go on'}"
-        faults.append(Fault("Rollout", row.group, told, _onward(row)))
+        told = f"running, wave {row.wave} of {row.waves}: " if row.state == "running" else ""
+        faults.append(Fault("Rollout", row.group, f"{told}{row.gate or 'may go on'}", _onward(row)))
     faults += [Fault("Metadata", warning.split()[0], warning) for warning in expiry_warnings(facts.state, facts.now)]
     return Verdict(facts.spec.name, facts.spec.instance_groups, tuple(nodes), tuple(faults))
 
@@ -139,7 +143,7 @@ def _word_faults(facts: Facts, node: Node, row: NodeRow) -> Iterator[Fault]:
     else:
         yield from (Fault("Node", node.name, f"{told}: {one.code}: {one.message}", one.remedy) for one in row.errors)
     group = facts.state.groups.get(node.group)
-    if group is not None and (behind := _behind(row, group)):
+    if row.ready and group is not None and (behind := _behind(row, group, facts.now)):
         yield Fault("Node", node.name, f"{told} {behind}{f': {row.why}' if row.why else ''}", "agent sync, on the node")
     if row.drift:
         more = f" and {len(row.drift) - 3} more" if len(row.drift) > 3 else ""
@@ -149,12 +153,14 @@ def _word_faults(facts: Facts, node: Node, row: NodeRow) -> Iterator[Fault]:
         yield Fault("Certificate", node.name, f"{told}: {one.text}", one.remedy)
 
 
-def _behind(row: NodeRow, group: PublishedGroup) -> str:
-    if row.serial < group.serial:
-        return f"is on serial {row.serial}; serial {group.serial} is published"
-    allowed = {group.manifest_sha256, group.candidate_sha256}
-    if row.manifest and row.manifest not in allowed:
+def _behind(row: NodeRow, group: PublishedGroup, now: datetime) -> str:
+    if row.manifest and row.manifest not in (group.manifest_sha256, group.candidate_sha256):
         return f"runs manifest {row.manifest[:12]}; {group.manifest_sha256[:12]} is stable"
+    # A step of a rollout is a new serial, too: with the right manifest a node has time to take notice.
+    published = time_of(group.published)
+    taken_in = row.manifest and published is not None and now - published < NOTICE
+    if row.serial < group.serial and not taken_in:
+        return f"is on serial {row.serial}; serial {group.serial} is published"
     return ""
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from coordinator.spec.etcd import EtcdCluster
-from coordinator.validate_report import Fault, span_text
+from coordinator.validate_report import Fault, span_text, time_of
 from units.status import EtcdState
 
 # Backups are made every quarter of an hour (DESIGN section 6): four missed ones are no coincidence.
@@ -35,7 +35,7 @@ def etcd_faults(etcd: EtcdCluster, views: Sequence[EtcdState], now: datetime, ol
 def _backup_faults(name: str, views: Sequence[EtcdState], now: datetime, oldest: datetime) -> Iterator[Fault]:
     problem = next((view.backup_problem for view in views if view.backup_problem), "")
     why = f": {problem}" if problem else ""
-    newest = max((at for view in views if (at := _time(view.backup_at)) is not None), default=None)
+    newest = max((at for view in views if (at := time_of(view.backup_at)) is not None), default=None)
     if newest is not None:
         if now - newest > BACKUP_STALE:
             message = f"etcd {name}: the newest backup is {span_text(now - newest)} old{why}"
@@ -43,11 +43,3 @@ def _backup_faults(name: str, views: Sequence[EtcdState], now: datetime, oldest:
         return
     if problem or now - oldest > BACKUP_STALE:
         yield Fault("Backup", name, f"etcd {name} has no backup{why}", "agent etcd backup, on a control-plane node")
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return at if at.tzinfo else None

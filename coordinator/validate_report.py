@@ -1,7 +1,7 @@
 """What `coordinator validate` has found: nodes, faults, and the verdict that they make."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from coordinator.aws.ec2 import Machine
@@ -91,3 +91,12 @@ def span_text(span: timedelta) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+def time_of(text: str) -> datetime | None:
+    """What a node or a release says of a moment; None if it is none, or has no zone."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else None

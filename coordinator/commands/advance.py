@@ -91,7 +91,8 @@ def rests(rollouts: dict[str, "Rollout"], groups: list[str] | None) -> bool:
     return "running" not in states and ("queued" not in states or bool(held(rollouts)))
 
 
-def show_advanced(advanced: "Advanced", *, json: bool) -> None:
+def show_advanced(advanced: "Advanced", *, json: bool, ordered: bool = False) -> None:
+    """`ordered`: by a person, who need not be warned of what was asked for."""
     from coordinator.advance import told_of
 
     if json:
@@ -111,5 +112,5 @@ def show_advanced(advanced: "Advanced", *, json: bool) -> None:
         if move.release is None:
             note(f"{move.group}: {move.reason}")
         else:
-            tell = warn if move.kind in ("halt", "withdraw") else say
+            tell = warn if move.kind in ("halt", "withdraw") and not ordered else say
             tell(f"{move.group} {told_of(move)}: {move.reason}")

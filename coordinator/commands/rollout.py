@@ -154,7 +154,7 @@ def _order(here: "Cluster", order: "Order", *, json: bool) -> None:
     from coordinator.rollouts_sight import lookout_of
 
     advanced = carry_out(order, lookout_of(here), here.signing_keys())
-    show_advanced(advanced, json=json)
+    show_advanced(advanced, json=json, ordered=True)
     if advanced.committed and not json:
         say(f"serial {advanced.serial} is published; nodes take it at their next poll")
 
@@ -181,5 +181,7 @@ def _row(row: "GroupRollout") -> list[str]:
         failing += f"\nwhat to do: {row.failing.remedy}" if row.failing.remedy else ""
     ready = {"open": "the next wave opens", "finish": "the candidate becomes stable", "halt": "it is halted"}
     following = row.gate or f"{ready.get(row.next, row.next)} with the next `coordinator advance`"
+    if row.state in ("halted", "paused"):
+        following += f"\nwhat to do: coordinator rollout resume {row.group}, or abort"
     counts = (row.members, row.ok, len(row.failed), len(row.silent), len(row.pending))
     return [row.group, row.state, f"{row.wave}/{row.waves}", *map(str, counts), following, failing]

@@ -160,7 +160,7 @@ def test_a_machine_that_never_spoke_is_explained_by_ec2_and_its_console(spec: Cl
             "Node",
             "manifest-undone: kubelet is ill",
         ),
-        ({"serial": 0}, "Node", "is on serial 0; serial 1 is published"),
+        ({"serial": 0, "manifest": ""}, "Node", "is on serial 0; serial 1 is published"),
         ({"manifest": "e" * 64, "why": "no wave"}, "Node", "runs manifest eeeeeeeeeeee; "),
         (
             {"drift": ("file:/etc/a", "file:/etc/b", "unit:c", "unit:d")},
@@ -176,6 +176,14 @@ def test_a_node_that_is_not_as_it_should_be_is_named_with_its_reason(
     found = only_fault(with_row(facts(spec, fleet), "i-w1", **fields))
     assert found[:2] == (kind, "ip-i-w1")
     assert said in found[2]
+
+
+def test_a_node_with_the_right_manifest_has_time_to_take_notice_of_a_serial(
+    spec: ClusterSpec, fleet: FleetDouble
+) -> None:
+    assert judge(with_row(facts(spec, fleet), "i-w1", serial=0)).ready
+    fleet.clock.advance(minutes=6)
+    assert "is on serial 0" in only_fault(with_row(facts(spec, fleet), "i-w1", serial=0))[2]
 
 
 def test_a_warning_of_a_ready_node_is_no_error(spec: ClusterSpec, fleet: FleetDouble) -> None:

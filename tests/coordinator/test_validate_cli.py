@@ -59,7 +59,7 @@ def test_what_is_wrong_stands_in_a_third_table_and_ends_with_1(
 def test_waiting_ends_when_the_time_is_up_and_says_what_it_waited_for(
     fleet: FleetDouble, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fleet.say("i-a1", serial=0, role="node")
+    fleet.say("i-a1", stage="booting", role="node")
     assert run(["validate", "--wait", "3s", "--interval", "1s"]) == 1
     assert "not yet: 1 errors; the first: node" in capsys.readouterr().err
 
