@@ -35,6 +35,7 @@ class Terms:
     bake_seconds: int = 300
     deadline_seconds: int = 1800
     auto_rollback: bool = False
+    heals: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ def begun(
         bake_seconds=terms.bake_seconds,
         deadline_seconds=terms.deadline_seconds,
         auto_rollback=terms.auto_rollback,
+        heals=terms.heals,
     )
     return Release(serial=stamp.serial, published=stamp.text, stable=stable, candidate=candidate, rollout=rollout)
 

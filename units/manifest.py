@@ -307,6 +307,7 @@ class Rollout(Part):
     reason: str = ""  # why it does not run, for people
     bake_seconds: int = Field(default=300, ge=0)  # from the opening of a wave to the next one, at least
     deadline_seconds: int = Field(default=1800, gt=0)  # silent after this long is failed
+    heals: bool = False  # machines that are ill may take it too: the operator says that it is the cure
     auto_rollback: bool = False  # over its budget the coordinator takes the candidate back instead of halting
 
     @model_validator(mode="after")

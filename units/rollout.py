@@ -145,7 +145,7 @@ def _shut_gates(rollout: Rollout, situation: Situation, candidate: str) -> Itera
     elif situation.failures > rollout.waves[rollout.open].budget:
         budget = rollout.waves[rollout.open].budget
         yield f"{situation.failures} failures use up the rollout's budget of {budget}"
-    if not situation.healthy:
+    if not (situation.healthy or rollout.heals):
         yield "this machine is not healthy"
     if situation.drifted:
         yield "this machine has drifted from its manifest"

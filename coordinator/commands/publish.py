@@ -50,7 +50,10 @@ def publish(
         bool, typer.Option("--repair", help="Write every release document again: heals lost or damaged objects.")
     ] = False,
     emergency: Annotated[
-        bool, typer.Option("--emergency", help="Short pauses between waves. The canary is never left out.")
+        bool,
+        typer.Option(
+            "--emergency", help="Short pauses between waves, and nodes that are ill take part. Never without a canary."
+        ),
     ] = False,
     json: Json = False,
     store: StoreUrl = None,
@@ -118,10 +121,10 @@ def terms_of(spec: "ClusterSpec | None", *, emergency: bool = False) -> "Terms":
     from coordinator.rollouts import EMERGENCY_BAKE, Terms
 
     if spec is None:
-        return Terms(bake_seconds=EMERGENCY_BAKE) if emergency else Terms()
+        return Terms(bake_seconds=EMERGENCY_BAKE, heals=True) if emergency else Terms()
     wanted = spec.rollout
     bake = min(EMERGENCY_BAKE, wanted.bake_seconds) if emergency else wanted.bake_seconds
-    return Terms(bake, wanted.deadline_seconds, wanted.auto_rollback)
+    return Terms(bake, wanted.deadline_seconds, wanted.auto_rollback, heals=emergency)
 
 
 def _publish(here: "Cluster", repository: "Repository", publication: "Publication") -> "Committed":

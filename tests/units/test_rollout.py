@@ -141,6 +141,11 @@ def test_every_gate_alone_keeps_a_machine_on_stable(
         assert why in found.reason
 
 
+def test_a_cure_is_taken_by_a_machine_that_is_ill() -> None:
+    cure = rollout(9, [LiveNode("i-1", "a")], heals=True)
+    assert decide(release(cure), situation(healthy=False)).choice == "candidate"
+
+
 def test_a_machine_of_a_later_wave_waits_and_says_for_what() -> None:
     nodes = [LiveNode("i-1", "a"), LiveNode("i-2", "a")]
     planned = rollout(9, nodes)
