@@ -46,6 +46,8 @@ class DiskPort(Protocol):
 
     def fsck(self, device: str) -> None: ...
 
+    def outgrown(self, device: str) -> bool: ...
+
     def grow(self, device: str) -> None: ...
 
     def make_patient(self, device: str) -> None: ...
@@ -91,7 +93,6 @@ class NodeVolumes:
         self._remember(claim, chosen)
         volume_id = chosen.volume.volume_id
         device = self._disks.wait_for(volume_id, self._waits.monotonic() + DEVICE_LIMIT)
-        self._disks.make_patient(device)
         return HeldVolume(volume_id, chosen.member, device)
 
     def evidence(self, volume: HeldVolume) -> DeviceEvidence:
@@ -126,7 +127,11 @@ class NodeVolumes:
         self._memory.note_formatted(volume.volume_id, uuid)
 
     def repair(self, volume: HeldVolume) -> None:
+        self._disks.make_patient(volume.device)  # at every boot: a setting of the kernel's, which forgets it
         self._disks.fsck(volume.device)
+
+    def outgrown(self, volume: HeldVolume) -> bool:
+        return self._disks.outgrown(volume.device)
 
     def grow(self, volume: HeldVolume) -> None:
         self._disks.grow(volume.device)

@@ -147,8 +147,11 @@ class Volumes(Protocol):
     def repair(self, volume: HeldVolume) -> None:
         """`e2fsck -p` before a mount; Refused when a person must decide."""
 
+    def outgrown(self, volume: HeldVolume) -> bool:
+        """Whether the device is larger than its file system by more than a rounding: the volume was modified."""
+
     def grow(self, volume: HeldVolume) -> None:
-        """resize2fs to the device's size; a no-op when it fits."""
+        """resize2fs to the device's size, while mounted; a no-op when it fits."""
 
 
 @dataclass(frozen=True, slots=True)

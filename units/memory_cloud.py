@@ -21,6 +21,7 @@ class MemoryVolumes:
     sizes: dict[str, int] = field(default_factory=dict)
     contents: dict[str, dict[str, FileState]] = field(default_factory=dict)  # volume id -> path inside -> what is there
     formats: list[str] = field(default_factory=list)  # every mkfs, in order
+    grown: dict[str, int] = field(default_factory=dict)  # volume id -> size of its file system
     torn: set[str] = field(default_factory=set)  # an mkfs began and did not end
 
     def held(self, claim: VolumeClaim) -> HeldVolume | None:
@@ -75,8 +76,11 @@ class MemoryVolumes:
         if volume.volume_id not in self.formatted:
             raise Fatal("not-formatted", f"{volume.volume_id} has no file system")
 
+    def outgrown(self, volume: HeldVolume) -> bool:
+        return self.sizes[volume.volume_id] > self.grown.get(volume.volume_id, self.sizes[volume.volume_id])
+
     def grow(self, volume: HeldVolume) -> None:
-        pass
+        self.grown[volume.volume_id] = self.sizes[volume.volume_id]
 
     def file_system(self, device: str) -> dict[str, FileState]:
         """The content of the attached volume behind a device. Fatal if there is nothing to mount."""

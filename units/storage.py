@@ -95,7 +95,7 @@ class Mount:
         if marker is None:
             return Change("write the marker of a new volume")
         marker.check(cluster=self.claim.cluster, etcd=self.claim.etcd, volume_id=held.volume_id, member=held.member)
-        return None
+        return Change(f"grow the file system to the size of {held.volume_id}") if host.volumes.outgrown(held) else None
 
     def apply(self, host: Host) -> None:
         held = self._held(host)
@@ -104,6 +104,7 @@ class Mount:
             _prepare_mount_point(host, self.path)
             host.volumes.repair(held)
             host.mounts.mount(held.device, self.path, fstype="ext4", options=OPTIONS)
+        if host.volumes.outgrown(held):
             host.volumes.grow(held)
         marker = self._marker(host)
         if marker is None:

@@ -66,6 +66,9 @@ class DisksDouble:
     def fsck(self, device: str) -> None:
         self.done.append(f"fsck {device}")
 
+    def outgrown(self, device: str) -> bool:
+        return f"grow {device}" not in self.done
+
     def grow(self, device: str) -> None:
         self.done.append(f"grow {device}")
 
@@ -126,7 +129,6 @@ def test_the_first_candidate_that_is_free_is_attached_and_its_device_found(machi
     assert (held.volume_id, held.member, held.device) == (A, "a", "/dev/aa0")
     assert node.held(CLAIM) == held
     assert any("vol-0aaaaaaaaaaaaaaa0 is attaching here as /dev/xvdbz" in wait for wait in said)
-    assert node._disks.done == ["patient /dev/aa0"]
     assert region.calls[:3] == ["DescribeVolumes", "DescribeInstances", f"AttachVolume {A} /dev/xvdbz"]
     assert set(region.calls[3:]) == {"DescribeVolumes"}
 
@@ -368,3 +370,13 @@ def test_memory_is_private(machine, tmp_path) -> None:
     machine("i-1").attach(CLAIM)
     path: Path = tmp_path / "i-1" / "main.json"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_at_every_boot_the_device_is_made_patient_before_anything_uses_it(machine, region) -> None:
+    """queue/io_timeout is the kernel's and forgotten with it: a boot that remembers its volume sets it, too."""
+    machine("i-1").attach(CLAIM)
+    node = machine("i-1")
+    held = node.held(CLAIM)
+    assert held is not None
+    node.repair(held)
+    assert node._disks.done == [f"patient {held.device}", f"fsck {held.device}"]

@@ -112,7 +112,7 @@ LOOKING: dict[str, frozenset[str]] = {
     "systemd": frozenset({"state"}),
     "kernel": frozenset({"sysctl", "module_loaded"}),
     "users": frozenset({"account"}),
-    "volumes": frozenset({"held", "evidence"}),
+    "volumes": frozenset({"held", "evidence", "outgrown"}),
     "mounts": frozenset({"mounted"}),
     "secrets": frozenset({"open", "issue"}),  # plain text and certificates come back; nothing is kept
     "issuer": frozenset(),

@@ -118,6 +118,12 @@ def bootstrapped(machine: MemoryHost) -> None:
     machine.systemd.active.add("bootwright-etcd-main.service")
 
 
+def outgrown(machine: MemoryHost) -> None:
+    (held,) = machine.volumes.attached.values()
+    machine.volumes.grown[held.volume_id] = machine.volumes.sizes[held.volume_id]
+    machine.volumes.sizes[held.volume_id] *= 2
+
+
 def serving(machine: MemoryHost) -> None:
     bootstrapped(machine)
     machine.files.write(f"{MOUNT}/data/member/wal/0-0.wal", b"", mode=0o600, owner="etcd", group="etcd")
@@ -291,6 +297,7 @@ CASES: dict[str, Case] = {
         {
             "not mounted": lambda machine: (machine.mounts.mounts.clear(), machine.files.mounted.clear())[0],
             "no marker": lambda machine: machine.files.remove(f"{MOUNT}/.etcd-volume.json"),
+            "the volume was modified to be larger": outgrown,
         },
         before=lambda machine: Volume(CLAIM, MOUNT).apply(machine.host),
     ),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.linux.clock import LinuxClock
-from agent.linux.device import sample_places
+from agent.linux.device import ext4_bytes, sample_places
 from agent.linux.disks import Disks
 from agent.linux.mounts import LinuxMounts
 from tests.agent.linux.loops import MIB, VOLUME, LoopDisk, sh
@@ -297,15 +297,36 @@ def test_growing_works_while_mounted(make_disk: MakeDisk, tmp_path: Path) -> Non
 def test_growing_follows_the_device_and_is_a_no_op_after(make_disk: MakeDisk) -> None:
     disk = make_disk(64 * MIB)
     disk.disks.make_ext4(VOLUME, disk.device, UUID, "etcd-main")
+    assert not disk.disks.outgrown(disk.device)
     with disk.image.open("r+b") as image:
         image.truncate(256 * MIB)
     sh("losetup", "--set-capacity", disk.device)
     sh("e2fsck", "-f", "-p", disk.device)
+    assert disk.disks.outgrown(disk.device)
     disk.disks.grow(disk.device)
     assert _file_system_bytes(disk) == 256 * MIB
+    assert not disk.disks.outgrown(disk.device)
     disk.disks.grow(disk.device)
     assert _file_system_bytes(disk) == 256 * MIB
     assert decision(disk, formatted_uuid=UUID) == MountExisting()
+
+
+@pytest.mark.parametrize("size", [64 * MIB, 300 * MIB, 5 * 1024 * MIB + 12 * MIB, 20 * 1024 * MIB])
+@pytest.mark.parametrize("options", [(), ("-b", "1024"), ("-O", "^64bit")], ids=["as we make it", "1 KiB", "32 bit"])
+def test_the_size_in_the_super_block_is_read_as_dumpe2fs_reads_it(
+    make_disk: MakeDisk, size: int, options: tuple[str, ...]
+) -> None:
+    disk = make_disk(size)
+    sh("mkfs.ext4", "-q", "-E", "lazy_itable_init=1,nodiscard", *options, disk.device)
+    assert ext4_bytes(disk.read(1024, 1024)) == _file_system_bytes(disk)
+    assert not disk.disks.outgrown(disk.device)
+
+
+def test_what_is_no_ext4_has_no_size(make_disk: MakeDisk) -> None:
+    disk = make_disk(64 * MIB)
+    assert ext4_bytes(disk.read(1024, 1024)) is None
+    assert ext4_bytes(b"") is None
+    assert not disk.disks.outgrown(disk.device)
 
 
 def _file_system_bytes(disk: LoopDisk) -> int:

@@ -106,6 +106,9 @@ class TaggedVolumeDouble:
     def repair(self, volume: HeldVolume) -> None:
         self.disks.fsck(volume.device)
 
+    def outgrown(self, volume: HeldVolume) -> bool:
+        return self.disks.outgrown(volume.device)
+
     def grow(self, volume: HeldVolume) -> None:
         """Needs CAP_SYS_RESOURCE on a mounted file system, which a container may lack: see test_format_protocol."""
 
@@ -147,7 +150,7 @@ def test_a_blank_volume_becomes_a_marked_one_and_stays_it(machine: Machine) -> N
     machine.converge(first)
     assert first.seen == [
         *("make_directory", "protect", "attach", "record_intent", "format", "record_formatted"),
-        *("protect", "repair", "mount", "grow", "write"),
+        *("protect", "repair", "mount", "write"),
     ]
     second = Crashes()
     machine.converge(second)
@@ -155,12 +158,12 @@ def test_a_blank_volume_becomes_a_marked_one_and_stays_it(machine: Machine) -> N
     machine.power_off()
     after_reboot = Crashes()
     machine.converge(after_reboot)
-    assert after_reboot.seen == ["protect", "repair", "mount", "grow"]
+    assert after_reboot.seen == ["protect", "repair", "mount"]
     assert machine.volumes.formats == 1
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("step", range(1, 12))
+@pytest.mark.parametrize("step", range(1, 11))
 def test_a_power_cut_at_any_step_heals_on_the_next_boot(machine: Machine, step: int, after: bool) -> None:
     crashes = Crashes(at=step, after=after)
     with pytest.raises(PowerCut):
@@ -176,7 +179,7 @@ def test_a_power_cut_at_any_step_heals_on_the_next_boot(machine: Machine, step: 
 def test_data_outlives_everything_that_happens_to_the_machine(machine: Machine) -> None:
     machine.converge(Crashes())
     (machine.path / "member").write_text("the cluster's data")
-    for step in range(1, 5):
+    for step in range(1, 4):
         for after in (False, True):
             machine.power_off()
             with pytest.raises(PowerCut):
