@@ -2,8 +2,11 @@
 
 import pytest
 
-from units.errors import Refused
+from tests.units.machines import facts
+from tests.units.sample import manifest
+from units.errors import Invalid, Refused
 from units.etcd_versions import check_flags, check_upgrade, parse
+from units.plan import plan
 
 
 @pytest.mark.parametrize(
@@ -60,3 +63,12 @@ def test_flags_are_checked_against_the_version_that_must_start_with_them() -> No
     assert "gone in etcd 3.6" in check_flags(["enable-v2"], (3, 6))[0]
     assert "experimental-corrupt-check-time" in check_flags(["corrupt-check-time"], (3, 5))[0]
     assert check_flags(["feature-gates"], (3, 4))
+
+
+def test_a_plan_with_a_flag_that_this_etcd_does_not_know_is_refused_before_anything_is_touched() -> None:
+    cluster = manifest().etcd[0].model_copy(update={"extra_args": {"corrupt-check-time": "1h"}})
+    wanted = manifest(etcd=(cluster,))
+    with pytest.raises(Invalid, match="3.5 would not start") as caught:
+        plan(wanted, facts(etcd_version=(3, 5)))
+    assert caught.value.code == "etcd-flag-unknown"
+    plan(wanted, facts(etcd_version=(3, 6)))

@@ -6,13 +6,13 @@ from pki.request import CertificateRequest
 from units import paths
 from units.accounts import User
 from units.credentials import Certificate
-from units.errors import Invalid
+from units.errors import Invalid, Problem
 from units.etcd_generation import EtcdGeneration, EtcdRestore, HeldBackPods
 from units.etcd_peers import EtcdPeers
 from units.etcd_rejoin import EtcdUrls
 from units.etcd_restore import Identity
 from units.etcd_upgrade import EtcdUpgrade, EtcdVersionNote
-from units.etcd_versions import FEATURE_GATES_SINCE
+from units.etcd_versions import FEATURE_GATES_SINCE, check_flags
 from units.facts import NodeFacts
 from units.files import Directory
 from units.host import VolumeClaim
@@ -41,6 +41,7 @@ def etcd(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
     )
     for cluster in manifest.etcd:
         member = member_of(manifest, facts, cluster)
+        _require_flags(cluster, facts)
         yield from _member(manifest, facts, cluster, member)
     yield HeldBackPods()
     yield Unit("bootwright-etcd-backup.timer")
@@ -58,6 +59,19 @@ def member_of(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster) -> Etc
             remedy="give each control-plane group and zone its own member in etcdClusters[].members",
         )
     return here[0]
+
+
+def _require_flags(cluster: EtcdCluster, facts: NodeFacts) -> None:
+    """An etcd that meets one flag it does not know does not start, and says so only in its own log."""
+    wrong = check_flags(cluster.extra_args, facts.etcd_version)
+    if wrong:
+        major, minor = facts.etcd_version
+        raise Invalid(
+            "etcd-flag-unknown",
+            f"etcd {cluster.name!r}: this machine's etcd {major}.{minor} would not start: {'; '.join(wrong)}",
+            remedy="correct etcdClusters[].extraArgs in cluster.yaml, or launch an image with the etcd they are for",
+            problems=tuple(Problem(f"etcd.{cluster.name}.extra_args", one) for one in wrong),
+        )
 
 
 def claim_of(manifest: Manifest, cluster: EtcdCluster, member: EtcdMember) -> VolumeClaim:
