@@ -1,0 +1,109 @@
+"""The timer's rounds over a real member and moto's S3, and the screen that tells of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from agent.etcd.admin import EtcdClients
+from agent.etcd.backup import BackupTaker
+from agent.etcd.bucket import BackupBucket
+from agent.etcd.here import EtcdHere
+from agent.etcd.live import look_live, with_backups
+from agent.etcd.rounds import back_up, care_for
+from agent.etcd.screen import print_etcd
+from agent.etcd.trial import RestoreTester
+from agent.waits import Waits
+from tests.agent.etcd.conftest import clients_of
+from tests.real_etcd.cluster import RealCluster
+from units.bootstrap_record import BootstrapRecord
+from units.status import EtcdState
+
+pytestmark = pytest.mark.slow
+RECORD = BootstrapRecord(state="established", generation=1, token="token-g1", volumes={}, created_by="i-1")
+
+
+@dataclass
+class NodeDouble:
+    """`agent.etcd.node.EtcdNode` without an enrolment: its bucket, and who takes and tests backups."""
+
+    store: BackupBucket
+    by: BackupTaker
+    with_tester: RestoreTester
+
+    @property
+    def access(self) -> Any:
+        return self
+
+    def bucket(self, _etcd: str) -> BackupBucket:
+        return self.store
+
+    def record(self, _etcd: str) -> BootstrapRecord:
+        return RECORD
+
+    def taker(self, _etcd: str, urls: Sequence[str]) -> BackupTaker:
+        return replace(self.by, clients=self.by.clients.at(*urls))
+
+    def tester(self, _here: EtcdHere) -> RestoreTester:
+        return self.with_tester
+
+
+@pytest.fixture
+def node(bucket: BackupBucket, taker: BackupTaker, tester: RestoreTester) -> Any:
+    return NodeDouble(bucket, taker, tester)
+
+
+@pytest.fixture
+def here(one: RealCluster) -> EtcdHere:
+    member = one.members["a"]
+    clients: EtcdClients = clients_of(one)
+    one.put_many(3, 10)
+    return EtcdHere("main", "a", clients, clients, member.metrics_url, one.pki.server, member.data.parent, 2**33)
+
+
+def test_a_scheduled_backup_is_taken_once_and_one_asked_for_always(node: Any, here: EtcdHere) -> None:
+    assert back_up(node, here, scheduled=True, reason="").startswith("backup ")
+    assert back_up(node, here, scheduled=True, reason="") == "the next backup is not due yet"
+    assert len(node.store.backups()) == 1
+    assert node.store.meta(node.store.backups()[0].name).reason == "every 15 minutes"
+    back_up(node, here, scheduled=False, reason="before member b is replaced")
+    assert node.store.meta(node.store.backups()[0].name).reason == "before member b is replaced"
+
+
+def test_the_newest_backup_is_tested_once_a_day_and_a_failure_is_told(node: Any, here: EtcdHere) -> None:
+    back_up(node, here, scheduled=True, reason="")
+    done, errors = care_for(node, here, Waits())
+    assert errors == ()
+    assert len(done) == 1
+    assert "was restored as a test" in done[0]
+    assert care_for(node, here, Waits()) == ((), ())
+
+
+def test_a_backup_that_cannot_be_restored_is_an_error_with_a_remedy(node: Any, here: EtcdHere, s3: Any) -> None:
+    back_up(node, here, scheduled=True, reason="")
+    name = node.store.backups()[0].name
+    s3.put(f"demo/etcd/main/backups/{name}/snapshot.db", b"rotten")
+    done, errors = care_for(node, here, Waits())
+    assert done == ()
+    assert [error.code for error in errors] == ["etcd-backup-test-failed"]
+    assert errors[0].remedy
+
+
+def test_the_screen_tells_state_backup_and_what_is_wrong(
+    node: Any, here: EtcdHere, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = datetime.now(UTC)
+    back_up(node, here, scheduled=True, reason="")
+    care_for(node, here, Waits())
+    live = look_live(here, now, device="/dev/nvme1n1", volume_id="vol-1")
+    state = with_backups(live.state, node.store, RECORD)
+    print_etcd(state, live.conditions, now)
+    shown = capsys.readouterr().out
+    for text in ("etcd main", "ready", "leader a", "vol-1 on /dev/nvme1n1", "fsync p99", state.backup, "as a test"):
+        assert text in shown
+    print_etcd(EtcdState(name="events", ready=False, detail="nothing [answers]", alarms=("NOSPACE on a",)), (), now)
+    shown = capsys.readouterr().out
+    for text in ("NOT READY", "nothing [answers]", "NOSPACE on a", "no backup is known"):
+        assert text in shown
