@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from agent import etcd_peers
 from agent.aws.imds import Imds
 from agent.aws.s3 import S3, Bucket
 from agent.etcd.poll import generation_changed
@@ -73,5 +74,6 @@ def changed_since(
     state = TrustState(state_dir)
     bucket = Bucket(record.bucket, record.region or imds.region(), record.endpoint)
     s3 = S3(bucket, imds.credentials, renew=imds.forget_credentials, waits=waits)
+    etcd_peers.refresh(lambda: s3, record.prefix)
     now = state.time_at_least(datetime.now(UTC), baked_root=baked_root)
     return Poll(record, s3, state).changed_since(now) or generation_changed(s3, record.prefix)

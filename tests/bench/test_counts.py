@@ -90,7 +90,8 @@ def test_a_poll_loads_no_library(poll: Counts) -> None:
 
 def test_a_boot_with_everything_present_asks_for_what_a_poll_does(boot: Counts) -> None:
     # PUT: the status object as the agent starts, as it has verified, and as it ends.
-    assert boot.requests == {"imds": IMDS_BOOT, "s3 GET": 2, "s3 PUT": 3}
+    # GET: those of a poll, etcd's record for its generation, and where each of the three members is.
+    assert boot.requests == {"imds": IMDS_BOOT, "s3 GET": 6, "s3 PUT": 3}
 
 
 def test_a_boot_with_everything_present_changes_nothing_of_the_machine(boot: Counts) -> None:
@@ -104,6 +105,7 @@ def test_a_boot_with_everything_present_changes_nothing_of_the_machine(boot: Cou
         "systemd.state",
         "users.account",
         "volumes.held",
+        "volumes.outgrown",
     }
 
 
@@ -115,9 +117,9 @@ def test_a_boot_with_everything_present_reads_each_file_of_the_node_once_or_twic
 
 
 def test_a_first_boot_fetches_no_asset_that_is_baked(first: Counts) -> None:
-    # GET: 6 documents of TUF (one of them the root that is not there), 6 envelopes, etcd's record before and after each
-    # of its two writes. PUT: etcd's record twice, and the status object as at every boot.
-    assert first.requests == {"imds": IMDS_BOOT, "kms Decrypt": 6, "s3 GET": 16, "s3 PUT": 5}
+    # GET: 6 documents of TUF (one of them the root that is not there), 6 envelopes, etcd's record and its members'
+    # before and after each write. PUT: etcd's record twice, where this member is, and the status as at every boot.
+    assert first.requests == {"imds": IMDS_BOOT, "kms Decrypt": 6, "s3 GET": 25, "s3 PUT": 6}
 
 
 @pytest.mark.parametrize("counts", ["first", "boot"])

@@ -42,8 +42,9 @@ class Fleet:
         for worker in self.workers:
             worker.agent("sync")
 
-    def with_candidate(self) -> list[LiveNode]:
-        return [worker for worker in self.workers if worker.status()["choice"] == "candidate"]
+    def off(self, manifest: str) -> list[LiveNode]:
+        """Those that run another one."""
+        return [worker for worker in self.workers if worker.status()["manifest"] != manifest]
 
     def rollout(self) -> dict[str, Any] | None:
         found = json.loads(self.scenario.ask_coordinator("rollout", "status", "--json").stdout)
@@ -72,16 +73,17 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 def test_a_good_change_goes_out_in_waves_and_restarts_only_what_it_must(fleet: Fleet) -> None:
     before = [(worker.sh(KUBELET), worker.sh(OTHERS)) for worker in fleet.workers]
+    stable = fleet.workers[0].status()["manifest"]
     fleet.publish(labels={"example.com/pool": "a"})
     fleet.sync()
-    (canary,) = fleet.with_candidate()
+    (canary,) = fleet.off(stable)
     assert canary.sh("grep -c example.com/pool=a /etc/systemd/system/kubelet.service") == "1"
     fleet.sync()  # nobody else is let in without the coordinator
-    assert fleet.with_candidate() == [canary]
+    assert fleet.off(stable) == [canary]
     for size in range(2, SIZE + 1):  # in one zone: the canary, one more, all
         fleet.advance()
         fleet.sync()
-        assert len(fleet.with_candidate()) == size
+        assert len(fleet.off(stable)) == size
     fleet.advance()
     assert fleet.rollout() is None
     fleet.sync()
@@ -107,7 +109,7 @@ def test_a_manifest_that_kills_kubelet_touches_one_machine_which_restores_itself
     assert touched.sh("systemctl is-active kubelet.service") == "active"
     assert "/etc/there-is-no-such-file" not in touched.sh("cat /var/lib/kubelet/config.yaml")
     fleet.sync()
-    assert fleet.with_candidate() == []
+    assert fleet.off(stable) == []
     said = fleet.advance()
     assert "halt" in said
     rollout = fleet.rollout()
