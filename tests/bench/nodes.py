@@ -81,7 +81,8 @@ class Counts:
 def bake_node(root: Path, published: Published, cloud: Cloud, venv: NodeVenv) -> Node:
     """A machine as it comes out of the image, the first one of its cluster; its user-data is in IMDS."""
     # What an earlier node left: an established etcd would rightly refuse this one's empty volume.
-    cloud.client("s3").delete_object(Bucket=BUCKET, Key=f"{CLUSTER}/etcd/main/cluster.json")
+    for record in ("cluster.json", "members/a.json"):
+        cloud.client("s3").delete_object(Bucket=BUCKET, Key=f"{CLUSTER}/etcd/main/{record}")
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in published.assets]
     bake(root, published.assets, digests)
     cloud.set_user_data(published.user_data(GROUP))
