@@ -20,7 +20,7 @@ setup-fast:
 setup-demo:
 	@tests/setup.sh demo
 
-demo: setup-demo ## a cluster spec becomes a running control-plane node in the lab (DOWN=1: tear it down afterwards)
+demo: setup-demo ## a cluster spec becomes a control-plane node and two workers in the lab (DOWN=1: tear it down afterwards)
 	@$(AS_ROOT) $(PY) -m tests.lab.demo $(if $(DOWN),--down)
 
 down: ## end the lab that `make demo` left up
