@@ -94,6 +94,19 @@ class HaCluster:
         for member in members:
             self.client.wait_for_state(self.nodes[member].instance_id, "terminated")
 
+    def power_cut(self, member: str) -> None:
+        """At once, but for an attachment that is under way: User-Mode Linux dies of a disk that is plugged in while it
+        boots ("kobject: tried to init an initialized object").
+        """
+        instance = self.nodes[member].instance_id
+
+        def settled() -> bool:
+            volumes = self.client.status()["volumes"]
+            return not any(one["instance"] == instance and one["state"] == "attaching" for one in volumes)
+
+        self.client.wait_until(f"no volume is attaching to {instance}", settled, 60)
+        self.nodes[member].machine.power_cut()
+
     def wait_until_ready(self, *members: str) -> None:
         for member in members or MEMBERS:
             self.scenario.wait_until_ready(self.nodes[member].instance_id)

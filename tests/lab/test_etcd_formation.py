@@ -30,7 +30,7 @@ def test_a_cluster_forms_from_nothing_though_all_lose_power_at_some_moment(clust
         time.sleep(chance.uniform(0.0, 15.0))
     time.sleep(chance.uniform(0.0, 45.0))
     for member in chance.sample(MEMBERS, len(MEMBERS)):
-        cluster.nodes[member].machine.power_cut()
+        cluster.power_cut(member)
     cluster.wait_until_ready()
     cluster.is_whole()
     cluster.nodes["a"].etcdctl("put", "lab/formed", f"seed-{seed}")

@@ -86,14 +86,16 @@ def test_a_volume_is_lost_and_replaced_by_an_empty_one_without_a_hand(cluster: H
 
 
 def waits_for(cluster: HaCluster, member: str, *words: str) -> None:
-    """The status says by name what the machine of this member waits for."""
-    instance = cluster.nodes[member].instance_id
+    """The node's own status says by name what the machine of this member waits for."""
+    node = cluster.nodes[member]
 
     def said() -> bool:
-        waiting = str(cluster.scenario.status(instance).get("waiting_for"))
+        if not node.is_reachable():
+            return False
+        waiting = node.try_sh("cat /run/bootwright/status.json").stdout
         return all(word in waiting for word in words)
 
-    cluster.client.wait_until(f"{instance} waits for {words}", said, 300)
+    cluster.client.wait_until(f"{node.instance_id} waits for {words}", said, 300)
 
 
 @after_a_move
