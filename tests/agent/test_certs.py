@@ -75,7 +75,7 @@ def test_the_status_object_leaves_the_names_out_and_keeps_small(tmp_path: Path, 
 def test_the_command_says_what_expires_and_its_exit_code_what_has(
     tmp_path: Path, authority: Authority, capsys: pytest.CaptureFixture[str], age: int, exit_code: int, said: str
 ) -> None:
-    place(tmp_path, authority, KUBELET, issued=NOW - timedelta(days=age) + timedelta(minutes=5))
+    place(tmp_path, authority, KUBELET, issued=NOW - timedelta(days=age) + timedelta(hours=6))
     assert main(["certs", "--folder", str(tmp_path)]) == exit_code
     out = capsys.readouterr().out
     assert said in out

@@ -307,7 +307,8 @@ def test_interrupting_a_command_ends_it_with_130_and_no_traceback(founded: Works
     os.mkfifo(fifo)
     environment = {name: value for name, value in os.environ.items() if name != "BOOTWRIGHT_PASSPHRASE"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "coordinator", "refresh"],
+        # A shell's background jobs, CI among them, hand a SIGINT that is ignored down to every child.
+        ["env", "--default-signal=INT", sys.executable, "-m", "coordinator", "refresh"],
         env={**environment, "BOOTWRIGHT_PASSPHRASE_FILE": str(fifo)},
         stderr=subprocess.PIPE,
         text=True,
