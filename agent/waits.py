@@ -9,6 +9,7 @@ from typing import TypeVar
 from units.errors import Retryable
 
 Result = TypeVar("Result")
+REMIND = 10.0  # seconds: an upload of the status is left out when it comes soon after another
 
 
 def silent(name: str) -> None:
@@ -17,7 +18,7 @@ def silent(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """`progress` is told each wait, and why, whenever that changes: status, console and sd_notify show it."""
+    """`progress` is told each wait, and why, at each change and now and then: status, console and sd_notify show it."""
 
     progress: Callable[[str], None] = silent
     monotonic: Callable[[], float] = time.monotonic
@@ -40,7 +41,7 @@ class Waits:
         goes at once.
         """
         deadline = self.monotonic() + limit
-        announced = ""
+        announced, at = "", float("-inf")
         while True:
             try:
                 return attempt()
@@ -48,8 +49,9 @@ class Waits:
                 left = deadline - self.monotonic()
                 if left <= 0:
                     raise
-                if error.message != announced:
+                now = self.monotonic()
+                if error.message != announced or now - at >= REMIND:
                     self.progress(f"{name}: {error.message}")
-                    announced = error.message
+                    announced, at = error.message, now
             self.sleep(min(left, pause * random.uniform(0.5, 1.0)))  # noqa: S311  spreads load, guards nothing
             pause = min(pause * 2, longest)

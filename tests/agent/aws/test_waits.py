@@ -48,3 +48,19 @@ def test_other_errors_are_not_waited_out(waits: Waits, clock) -> None:
     with pytest.raises(Retryable, match="not mine"):
         waits.until("x", wide, limit=30, on=Narrow)
     assert clock.sleeps == []
+
+
+def test_a_long_wait_is_said_again_now_and_then_for_whoever_missed_it() -> None:
+    now = [0.0]
+    said: list[str] = []
+    waits = Waits(
+        progress=said.append, monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds)
+    )
+
+    def attempt() -> None:
+        raise Retryable("not-yet", "still attached to i-2")
+
+    with pytest.raises(Retryable):
+        waits.until("the volume", attempt, limit=60.0)
+    assert 4 <= len(said) <= 7
+    assert set(said) == {"the volume: still attached to i-2"}
