@@ -6,7 +6,7 @@ AS_ROOT := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E)
 CODE := agent coordinator units pki tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-fast setup-demo demo down test test-fast lint format types imports lab wheel bench sim golden lock clean
+.PHONY: help setup setup-fast setup-demo demo down test nightly test-fast lint format types imports lab wheel bench sim golden lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,8 +30,13 @@ test: setup lint ## everything: lint, types, imports, all tests, the lab, the wh
 	$(AS_ROOT) $(PYTEST) -n 2 --dist loadfile -m "not lab"
 	@echo "==> baking the lab's image (minutes the first time, seconds after)" >&2
 	@$(AS_ROOT) $(PY) -m tests.lab.image
-	$(AS_ROOT) $(PYTEST) -m lab
+	$(AS_ROOT) $(PYTEST) -m "lab and not nightly"
 	@$(MAKE) --no-print-directory wheel
+
+nightly: setup ## the lab's longest tests: etcd through every loss, renewals through the years, 20 seeds of formation
+	@$(AS_ROOT) $(PY) -m tests.lab.image
+	$(AS_ROOT) BOOTWRIGHT_LAB_SEEDS=20 BOOTWRIGHT_ETCD_SEEDS=20 $(PYTEST) -m "nightly" tests/lab
+	$(AS_ROOT) BOOTWRIGHT_LAB_SEEDS=20 BOOTWRIGHT_ETCD_SEEDS=20 $(PYTEST) tests/lab/test_etcd_formation.py tests/etcd_machines
 
 test-fast: setup-fast ## the tests that need neither root nor machines, in under a minute
 	$(PYTEST) -n 2 -q -m "not lab and not root and not slow" tests/pki tests/units tests/agent tests/coordinator

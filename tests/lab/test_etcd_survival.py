@@ -8,7 +8,7 @@ import pytest
 import agent.quick_poll
 from tests.lab.ha import MEMBERS, HaCluster, Writer, ha_cluster
 
-pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.nightly, pytest.mark.timeout(3600)]
 
 # etcd takes no new member in while two others are connected one way only, and they are until both know each other's
 # address: without the poll that takes an hour.

@@ -16,7 +16,7 @@ from tests.lab.operator import Operator
 from tests.lab.scenario import GROUP, WORKERS
 from tests.lab.time_travel import TimeTravel
 
-pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.nightly, pytest.mark.timeout(2400)]
 
 WORKER_HOURS = 24
 # Renewal is what is tested here; whoever signs the metadata, and its own expiry, are elsewhere.
