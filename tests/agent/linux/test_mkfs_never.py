@@ -51,7 +51,7 @@ def disk(make_disk: Callable[[int], LoopDisk]) -> LoopDisk:
 def machine(disk: LoopDisk, tmp_path: Path) -> Iterator[Machine]:
     made = Machine(tmp_path / "etcd/main", CopiedVolumeDouble(disk.disks, disk.device))
     yield made
-    made.power_off()
+    made.end()
 
 
 def xfs(disk: LoopDisk) -> None:
