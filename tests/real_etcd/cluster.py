@@ -1,16 +1,19 @@
 """A cluster of real etcd processes on 127.0.0.1: certificates of our own profiles, clients must show theirs."""
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from pki.authority import Authority
@@ -22,11 +25,31 @@ from tests.real_etcd.binaries import binaries
 START_SECONDS = 60
 
 
+_LANE = 100  # ports, of one test process: no other run of these tests takes them while a member is down
+_FIRST, _LAST = 20000, 32000  # below the range that the kernel hands out to clients
+
+
+@cache
+def _lane() -> tuple[range, int]:
+    """This process's own ports, and the descriptor that keeps them so."""
+    folder = Path(tempfile.gettempdir()) / "bootwright-test-ports"
+    folder.mkdir(exist_ok=True)
+    for first in range(_FIRST, _LAST, _LANE):
+        descriptor = os.open(folder / str(first), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+        else:
+            return range(first, first + _LANE), descriptor
+    raise RuntimeError("no free ports on loopback: every lane belongs to a running test")
+
+
 def free_ports(count: int) -> list[int]:
-    """Below the range that the kernel hands out to clients, so that nobody takes them meanwhile by chance."""
+    """Of this process's own lane, those that nobody listens on."""
     found: list[int] = []
     with ExitStack() as held:
-        for port in range(20000 + os.getpid() % 8000, 32000):
+        for port in _lane()[0]:
             one = held.enter_context(socket.socket())
             try:
                 one.bind(("127.0.0.1", port))
