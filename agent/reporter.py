@@ -29,6 +29,8 @@ class Reporter:
     write_local: Callable[[NodeStatus], None]
     notify: Callable[[str], None] = lambda _text: None
     publish: Callable[[NodeStatus], None] | None = None
+    at_end: Callable[[NodeStatus, Report], NodeStatus] | None = None  # what else a run tells when it ends
+    _report: Report = field(default=Report(()), init=False)
     _published: float = field(default=float("-inf"), init=False)
     _since: dict[str, str] = field(default_factory=dict, init=False)
     _seen: set[str] = field(default_factory=set, init=False)  # codes of conditions that this run has met itself
@@ -62,7 +64,7 @@ class Reporter:
         try:
             yield
         finally:
-            phase = Phase(name=name, seconds=round(self.clock.monotonic() - begun, 3))
+            phase = Phase(name=name, seconds=round(self.clock.monotonic() - begun, 3), begins=round(begun, 3))
             self.status = self.status.model_copy(update={"phases": (*self.status.phases, phase)})
 
     def condition(self, code: str, message: str, *, remedy: str = "", severity: str = "error") -> None:
@@ -107,6 +109,7 @@ class Reporter:
 
     def converged(self, report: Report) -> None:
         """Take over a report; the outcome of each resource goes to the journal with structured fields."""
+        self._report = report
         for outcome in report.outcomes:
             level = logging.ERROR if outcome.failure else logging.INFO if outcome.change else logging.DEBUG
             text = f"{outcome.status} {outcome.key}: {_summary(outcome)}".rstrip(": ")
@@ -133,7 +136,10 @@ class Reporter:
 
     def finish(self, exit_code: int) -> None:
         self.conclude()
-        self.update(stage=STAGE_OF_EXIT[exit_code], waiting_for="", force=True)
+        self.status = self.status.model_copy(update={"stage": STAGE_OF_EXIT[exit_code], "waiting_for": ""})
+        if self.at_end is not None:
+            self.status = self.at_end(self.status, self._report)
+        self.update(force=True)
         self.notify(f"{self.status.stage}: serial {self.status.serial}")
 
     def failed(self, error: BootwrightError | PkiError) -> int:

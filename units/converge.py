@@ -4,6 +4,7 @@ A dry run is the same without `apply`; renewal and drift repair are the same run
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from pki.errors import PkiError
 from units.errors import BootwrightError
@@ -25,7 +26,8 @@ def converge(plan: Plan, host: Host, *, dry_run: bool = False, observe: Observer
     total = len(plan.resources)
     for number, resource in enumerate(plan, 1):
         observe(resource, number, total)
-        outcome = _one(resource, host, dry_run=dry_run)
+        begun = host.clock.monotonic()
+        outcome = replace(_one(resource, host, dry_run=dry_run), begun=begun)
         outcomes.append(outcome)
         if outcome.status == "failed" and not dry_run:
             outcomes += [Outcome(rest.key, "skipped", 0.0) for rest in plan.resources[number:]]

@@ -23,6 +23,7 @@ class Outcome:
     seconds: float
     change: Change | None = None
     failure: Failure | None = None
+    begun: float = 0.0  # by the host's monotonic clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,26 @@ class Condition(Part):
 class Phase(Part):
     name: str
     seconds: float
+    begins: float | None = None  # seconds after the kernel started; from agents that tell
+
+
+class Span(Part):
+    """A stretch of a boot, both ends in seconds after the kernel started; a moment has both ends alike."""
+
+    kind: str  # machine, unit, agent, step
+    name: str
+    begins: float
+    ends: float
+
+
+class BootTimeline(Part):
+    """How this boot went, as of the end of the run that brought the node up, or of the last one that tried."""
+
+    kernel_started: str  # RFC 3339
+    ready: float | None = None  # seconds after the kernel started, when the plan held
+    tries: int = 1  # runs of `agent boot` so far
+    cpu_seconds: float = 0.0  # of the last run, with the tools that it called
+    spans: tuple[Span, ...] = ()
 
 
 class ResourceState(Part):
@@ -124,6 +144,7 @@ class NodeStatus(Part):
     versions: dict[str, str] = {}
     conditions: tuple[Condition, ...] = ()
     phases: tuple[Phase, ...] = ()
+    timeline: BootTimeline | None = None
     resources: tuple[ResourceState, ...] = ()
     certificates: tuple[CertificateState, ...] = ()
     etcd: tuple[EtcdState, ...] = ()

@@ -5,6 +5,7 @@ import sys
 from contextlib import suppress
 
 from agent.boot import boot
+from agent.boot_timeline import record_boot
 from agent.node import RealNode
 from agent.run_state import STATUS, running_alone
 from units.errors import Invalid
@@ -18,6 +19,7 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 def run(_arguments: argparse.Namespace) -> int:
     with running_alone("boot"):
         node = RealNode(_earlier_try())
+        node.reporter.at_end = record_boot
         exit_code = boot(node)
     sys.stdout.write(summary(node.reporter.status) + "\n")
     return exit_code

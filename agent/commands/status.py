@@ -27,6 +27,11 @@ PROBES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="everything, for scripts")
+    parser.add_argument(
+        "--timeline",
+        action="store_true",
+        help="this boot, phase by phase, in seconds after the kernel started; with --json as data",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
             remedy="systemctl status bootwright-boot; journalctl -u bootwright-boot",
         )
     status = decode_status(STATUS.read_bytes())
+    if arguments.timeline:
+        return _show_timeline(status, as_json=arguments.json)
     now = datetime.now(UTC)
     status = status.model_copy(update={"certificates": list_certificates(now, status.instance_id)})
     live = look(status)
@@ -49,6 +56,26 @@ def run(arguments: argparse.Namespace) -> int:
         print_screen(status, live, now)
     codes = {stage: code for code, stage in STAGE_OF_EXIT.items() if code != 2}
     return codes.get(status.stage, 4)
+
+
+def _show_timeline(status: NodeStatus, *, as_json: bool) -> int:
+    from agent.boot_timeline import stamps_if_any
+    from units.timeline import with_later_stamps
+
+    if status.timeline is None:
+        raise Retryable(
+            "no-timeline",
+            "no run of `agent boot` has ended since this machine started",
+            remedy="agent status; it is written when the first run ends",
+        )
+    timeline = with_later_stamps(status.timeline, stamps_if_any())
+    if as_json:
+        sys.stdout.write(timeline.model_dump_json(indent=1) + "\n")
+    else:
+        from agent.timeline_screen import print_timeline
+
+        print_timeline(timeline)
+    return 0
 
 
 def look(status: NodeStatus) -> dict[str, Any]:
