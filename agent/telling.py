@@ -24,7 +24,7 @@ _LONGEST_PAUSE = timedelta(minutes=15)  # certificates of three days are tried f
 def tell_applied(reporter: Reporter, applied: Applied) -> int:
     """The exit code. A node that went back to what works is ready: its condition says what it would not take."""
     reporter.converged(applied.report)
-    reporter.update(drift=tuple(outcome.key for outcome in applied.drift))
+    reporter.update(drift=tuple(outcome.key for outcome in applied.drift), manifest=applied.running)
     if applied.drift:
         changes = "; ".join(f"{one.key}: {one.change.summary}" for one in applied.drift[:5] if one.change)
         more = f" and {len(applied.drift) - 5} more" if len(applied.drift) > 5 else ""
@@ -39,8 +39,6 @@ def tell_applied(reporter: Reporter, applied: Applied) -> int:
         reporter.condition(failure.code, failure.message, remedy=failure.remedy)
     if applied.end == "failed":
         return failure.exit_code if failure else 1
-    running = applied.digest if applied.end != "undone" else ""
-    reporter.update(manifest=running or reporter.status.manifest)
     return _tell_postponed(reporter, applied.postponed)
 
 

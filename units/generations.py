@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from units.errors import Retryable
 from units.host import Files
 from units.manifest import Manifest, Sha256, manifest_digest
 
@@ -63,6 +64,12 @@ class Generations:
     def current(self) -> Manifest | None:
         current = self._read(CURRENT, Current)
         return None if current is None else self.manifest(current.digest)
+
+    @property
+    def current_digest(self) -> str:
+        """Empty before the first."""
+        current = self._read(CURRENT, Current)
+        return "" if current is None else current.digest
 
     @property
     def journal(self) -> Journal | None:
@@ -130,6 +137,14 @@ class Generations:
 
     def _write(self, path: str, text: str) -> None:
         self._files.write(path, f"{text}\n".encode(), mode=0o600, owner="root", group="root")
+
+
+def running_manifest(kept: Generations) -> Manifest:
+    """The current one; Retryable `not-booted` before the first was committed."""
+    manifest = kept.current
+    if manifest is None:
+        raise Retryable("not-booted", "this machine has not come up yet", remedy="systemctl status bootwright-boot")
+    return manifest
 
 
 def _path(digest: str) -> str:

@@ -1,6 +1,7 @@
 """What goes when a manifest no longer wants it: files, units, pods. Never a volume, a mount, an account or a sysctl."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from units.content import InstalledAsset
 from units.credentials import Certificate, SecretFile
@@ -12,32 +13,38 @@ from units.resource import Resource
 from units.systemd import STARTED, UNIT_DIRECTORY, Unit
 
 
-def stale(before: Iterable[Resource], after: Iterable[Resource]) -> tuple[Resource, ...]:
-    """Resources of `before` whose place nothing in `after` takes, in the order to remove them: users before files."""
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A resource that nothing wants any more. `paths` are those of its files that no other resource keeps."""
+
+    resource: Resource
+    paths: tuple[str, ...]
+
+    def is_there(self, host: Host) -> bool:
+        """Whether anything of it is left."""
+        if isinstance(self.resource, Unit) and host.systemd.state(self.resource.name).active == "active":
+            return True
+        return any(host.files.read(path) is not None for path in self.paths)
+
+    def remove(self, host: Host) -> None:
+        """Make it as if it had never been wanted."""
+        if isinstance(self.resource, Unit):
+            host.systemd.stop(self.resource.name)
+            host.files.remove(f"{STARTED}/{self.resource.name}")
+        for path in self.paths:
+            if host.files.read(path) is not None:
+                host.files.remove(path)
+        if isinstance(self.resource, Unit):
+            host.systemd.reload_daemon()
+
+
+def leftovers(before: Iterable[Resource], after: Iterable[Resource]) -> tuple[Leftover, ...]:
+    """What of `before` has a place that nothing in `after` takes, in the order to remove it: users before files."""
     kept = {claim for resource in after for claim in _claims(resource)}
-    gone = [resource for resource in before if not set(_claims(resource)) <= kept]
-    return tuple(reversed([resource for resource in gone if _is_removable(resource)]))
-
-
-def remove(resource: Resource, kept: Iterable[Resource], host: Host) -> None:
-    """Make it as if it had never been wanted. Nothing that `kept` wants is touched."""
-    wanted = {path for one in kept for path in _paths(one)}
-    if isinstance(resource, Unit):
-        host.systemd.stop(resource.name)
-        host.files.remove(f"{STARTED}/{resource.name}")
-    for path in _paths(resource):
-        if path not in wanted and host.files.read(path) is not None:
-            host.files.remove(path)
-    if isinstance(resource, Unit):
-        host.systemd.reload_daemon()
-
-
-def is_left(resource: Resource, kept: Iterable[Resource], host: Host) -> bool:
-    """Whether anything of it is still there."""
-    wanted = {path for one in kept for path in _paths(one)}
-    if isinstance(resource, Unit) and host.systemd.state(resource.name).active == "active":
-        return True
-    return any(path not in wanted and host.files.read(path) is not None for path in _paths(resource))
+    gone = [resource for resource in before if _is_removable(resource) and not set(_claims(resource)) <= kept]
+    return tuple(
+        Leftover(resource, tuple(path for path in _paths(resource) if path not in kept)) for resource in reversed(gone)
+    )
 
 
 def _is_removable(resource: Resource) -> bool:

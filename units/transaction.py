@@ -17,10 +17,10 @@ from units.health import HealthCheck, Illness, health_checks, illnesses, require
 from units.host import Host
 from units.manifest import Manifest, manifest_digest
 from units.plan import Plan, plan
-from units.removal import is_left, remove, stale
+from units.removal import Leftover, leftovers
 from units.renewing import Postponed, converge_patiently
 from units.report import Failure, Outcome, Report
-from units.resource import Change, Resource
+from units.resource import Change
 
 MOST_ATTEMPTS = 3
 HEALTH_SECONDS = 180.0  # from the last change until it must be well
@@ -35,8 +35,9 @@ class Applied:
     """`failure` of an undone target is why it was undone; of a failed one, what keeps the machine from either."""
 
     end: End
-    digest: str  # of the manifest that was asked for
+    digest: str  # of the manifest that was tried: the one asked for, or one whose undoing had to be finished first
     report: Report
+    running: str  # digest of the manifest that this machine is committed to now; empty before the first
     failure: Failure | None = None
     drift: tuple[Outcome, ...] = ()  # what somebody changed behind our back, and what nobody repaired
     postponed: tuple[Postponed, ...] = ()  # renewals that failed and can wait
@@ -63,7 +64,10 @@ class Transaction:
         the_plan = self._plan(target)  # Invalid before anything is touched
         journal = self._kept.journal
         if journal is not None and journal.phase == "undoing" and journal.previous is not None:
-            return self._undo(journal, digest, Report(()))
+            undone = self._undo(journal, Report(()))
+            if undone.end != "undone" or journal.target == digest:
+                return undone
+            self._host, journal = self._host_for(target), None  # what was undone is not what is asked for now
         current = self._kept.current
         if current is not None and journal is None and manifest_digest(current) == digest:
             return self._converged_again(the_plan, digest, repair=repair)
@@ -76,7 +80,8 @@ class Transaction:
         drift = () if repair else drifted(the_plan, self._host)
         wanted = the_plan if repair else Plan(tuple(one for one in the_plan if not may_drift(one)))
         report, postponed = converge_patiently(wanted, self._host, observe=self._observe)
-        return Applied("failed" if report.failure else "unchanged", digest, report, report.failure, drift, postponed)
+        end: End = "failed" if report.failure else "unchanged"
+        return Applied(end, digest, report, digest, report.failure, drift, postponed)
 
     def _begin(self, digest: str, target: Manifest, current: Manifest | None, journal: Journal | None) -> Journal:
         """Intent, durable before the first change; another attempt if this very target was begun before."""
@@ -98,71 +103,74 @@ class Transaction:
     def _switch(self, target: Manifest, the_plan: Plan, journal: Journal) -> Applied:
         if journal.attempts > MOST_ATTEMPTS and journal.previous is not None:
             reason = f"{MOST_ATTEMPTS} attempts to apply it were cut off or had to wait"
-            return self._undo(journal.model_copy(update={"reason": reason}), journal.target, Report(()))
+            return self._undo(journal.model_copy(update={"reason": reason}), Report(()))
         report = self._converge(the_plan)
         if failure := report.failure:
             if journal.previous is None or _is_the_worlds(failure):
-                return Applied("failed", journal.target, report, failure)  # the next run tries again
-            return self._undo(_because(journal, failure.message), journal.target, report)
+                return self._failed(journal, report, failure)  # the next run tries again
+            return self._undo(_because(journal, failure.message), report)
         if journal.previous is not None and (ill := self._wait_until_well(target, journal.well_before)):
-            return self._undo(_because(journal, _told(ill)), journal.target, report)
+            return self._undo(_because(journal, _told(ill)), report)
         self._kept.commit(journal.target)
         self._kept.close_journal()
-        return Applied("committed", journal.target, report, postponed=self._postponed)
+        return Applied("committed", journal.target, report, journal.target, postponed=self._postponed)
 
-    def _undo(self, journal: Journal, digest: str, tried: Report) -> Applied:
+    def _undo(self, journal: Journal, tried: Report) -> Applied:
         previous = self._kept.manifest(journal.previous)
         reason = journal.reason or "it was being undone when the power went"
         if previous is None:
             said = f"{reason}; and the manifest before it, {journal.previous}, is not on this machine any more"
             failure = Failure("previous-manifest-lost", said, "publish a manifest that works: this machine takes it", 1)
             self._kept.close_journal()
-            return Applied("failed", digest, tried, failure)
+            return self._failed(journal, tried, failure)
         self._kept.write_journal(journal.model_copy(update={"phase": "undoing", "reason": reason}))
         self._host = self._host_for(previous)
         report = self._converge(self._plan(previous))
         if report.failure:
             failure = report.failure
             said = f"undoing {journal.target[:12]} ({reason}) does not end: {failure.message}"
-            return Applied("failed", digest, report, Failure("undo-failed", said, failure.remedy, failure.exit_code))
+            return self._failed(journal, report, Failure("undo-failed", said, failure.remedy, failure.exit_code))
         ill = self._wait_until_well(previous, journal.well_before)
         self._kept.condemn(journal.target, at=f"{self._host.clock.now():%Y-%m-%dT%H:%M:%SZ}", reason=reason)
         self._kept.commit(manifest_digest(previous))
         self._kept.close_journal()
         if ill:
             said = f"{journal.target[:12]} was undone ({reason}), but this machine is still not well: {_told(ill)}"
-            return Applied("failed", digest, report, Failure("undo-unwell", said, "agent doctor", 1))
+            return self._failed(journal, report, Failure("undo-unwell", said, "agent doctor", 1))
         failure = Failure(
             "manifest-undone",
             f"{journal.target[:12]} was undone: {reason}",
             "this machine runs the manifest before it; publish a corrected one",
             1,
         )
-        return Applied("undone", digest, report, failure)
+        return Applied("undone", journal.target, report, manifest_digest(previous), failure)
+
+    def _failed(self, journal: Journal, report: Report, failure: Failure) -> Applied:
+        return Applied("failed", journal.target, report, self._kept.current_digest, failure)
 
     def _converge(self, the_plan: Plan) -> Report:
         """To the plan, and without what other manifests on this machine wanted and it does not."""
         report, self._postponed = converge_patiently(the_plan, self._host, observe=self._observe)
         if report.failure:
             return report
-        removed = tuple(self._removed(resource, the_plan) for resource in self._stale(the_plan))
+        removed = tuple(self._removed(leftover) for leftover in self._leftovers(the_plan))
         return Report((*report.outcomes, *removed))
 
-    def _removed(self, resource: Resource, the_plan: Plan) -> Outcome:
-        if not is_left(resource, the_plan, self._host):
-            return Outcome(resource.key, "unchanged", 0.0)
+    def _removed(self, leftover: Leftover) -> Outcome:
+        key = leftover.resource.key
+        if not leftover.is_there(self._host):
+            return Outcome(key, "unchanged", 0.0)
         begun = self._host.clock.monotonic()
-        remove(resource, the_plan, self._host)
-        return Outcome(resource.key, "changed", self._host.clock.monotonic() - begun, Change("remove"))
+        leftover.remove(self._host)
+        return Outcome(key, "changed", self._host.clock.monotonic() - begun, Change("remove"))
 
-    def _stale(self, the_plan: Plan) -> tuple[Resource, ...]:
+    def _leftovers(self, the_plan: Plan) -> tuple[Leftover, ...]:
         """Of every manifest that may have left something here: the current one, and all that were begun."""
         journal = self._kept.journal
         begun = () if journal is None else (journal.target, *journal.others)
         manifests = (self._kept.current, *(self._kept.manifest(digest) for digest in begun))
         plans = [tuple(self._plan(manifest)) for manifest in manifests if manifest is not None]
-        found = {one.key: one for a_plan in plans for one in stale(a_plan, the_plan)}
-        return tuple(found.values())
+        return tuple({one.resource.key: one for a_plan in plans for one in leftovers(a_plan, the_plan)}.values())
 
     def _checks(self, manifest: Manifest) -> tuple[HealthCheck, ...]:
         return health_checks(manifest, self._facts)

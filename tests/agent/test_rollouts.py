@@ -13,6 +13,7 @@ from units.generations import Generations
 from units.host import Host
 from units.manifest import ExtraFile, Manifest, Release, Rollout, Wave, manifest_digest
 from units.rollout import EVERYONE
+from units.status import NodeStatus
 
 ME = instance().instance_id
 PUBLISHED = "2026-06-01T00:00:00Z"
@@ -70,6 +71,14 @@ def test_a_candidate_that_makes_it_ill_is_undone_marked_and_told() -> None:
     assert condition.code == "manifest-undone"
     assert "kubelet is ill" in condition.message
     assert node.reporter.status.stage == "ready"
+
+
+def test_after_a_reboot_its_status_names_the_manifest_that_it_went_back_to() -> None:
+    node = running()
+    offer(node, bad(node))
+    node.reporter = replace(node.reporter, status=NodeStatus(instance_id=""))
+    boot(node)
+    assert node.reporter.status.manifest == manifest_digest(node.manifest)
 
 
 def test_it_is_not_tried_again_and_stays_told() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.units.machines import FACTS, Killed, changes_of, empty_machine, manifest, rebooted, tapped
 from units.converge import converge
 from units.errors import Invalid, Retryable
-from units.generations import JOURNAL, Generations
+from units.generations import JOURNAL, Generations, Journal
 from units.health import KUBELET_HEALTH
 from units.host import Answer, Host, Probes
 from units.manifest import ExtraFile, KubeProxy, Manifest, manifest_digest
@@ -290,6 +290,37 @@ def test_a_bad_manifest_cut_anywhere_ends_on_the_old_one(role: str, reboots: boo
         assert running(machine) == OLD[role]
         assert manifest_digest(BAD[role]) in Generations(machine.files).quarantine
         assert leftovers(machine, OLD[role]) == set(), f"cut before {last}: {call}"
+
+
+@pytest.mark.slow
+def test_an_undo_cut_anywhere_is_finished_before_another_manifest_is_taken_and_blames_only_the_one_undone() -> None:
+    undoing = 0
+    for last, call in enumerate(calls(lambda: on("node"), BAD["node"])):
+        machine = on("node")
+        cut(machine, BAD["node"], last)
+        journal = Generations(machine.files).journal
+        undoing += journal is not None and journal.phase == "undoing"
+        found = apply(machine, NEW["node"])
+        assert (found.end, found.digest) == ("committed", manifest_digest(NEW["node"])), f"cut before {last}: {call}"
+        assert found.running == manifest_digest(NEW["node"])
+        assert running(machine) == NEW["node"]
+        assert Generations(machine.files).journal is None
+        assert manifest_digest(NEW["node"]) not in Generations(machine.files).quarantine
+        assert leftovers(machine, NEW["node"]) == set(), f"cut before {last}: {call}"
+    assert undoing > 5, "no cut fell into the undo"
+
+
+def test_an_undo_that_does_not_end_is_told_of_the_manifest_that_is_undone() -> None:
+    machine = on("node")
+    previous, begun = OLD["node"], with_another_kubelet()
+    kept = Generations(machine.files)
+    kept.keep(begun)
+    kept.write_journal(Journal(target=manifest_digest(begun), previous=manifest_digest(previous), phase="undoing"))
+    machine.files.remove("/usr/local/bin/kubelet")
+    found = transaction(replace(host_of(machine), assets=SilentAssetsDouble())).apply(NEW["node"])
+    assert (found.end, found.digest, found.running) == ("failed", manifest_digest(begun), manifest_digest(previous))
+    assert found.failure is not None
+    assert found.failure.code == "undo-failed"
 
 
 @pytest.mark.slow
