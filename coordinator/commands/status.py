@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coordinator.commands.options import ClusterName, EndpointUrl, File, Json, Keys, Region, StoreUrl
+from coordinator.commands.slowest import show_slowest
 from coordinator.console import note, show_table, warn
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ authorities in their last year, are listed by name: a node renews at 60 %, so so
 
 Of a large fleet only the nodes are listed that something is to be said about; --all lists every one.
 
+--slow shows instead how long the phases of the nodes' last boots took, over all of them: P50 and P95 are what half and
+all but a twentieth of the nodes needed or less, right to 5 %, MAX is what SLOWEST needed. "until X" is when X was
+reached, in seconds after the kernel started. On the node itself: agent status --timeline.
+
 \b
 Examples:
   coordinator status -f cluster.yaml
@@ -34,6 +39,7 @@ Examples:
   coordinator status -f cluster.yaml --group workers --all
   coordinator status -f cluster.yaml --json | jq '.nodes[] | select(.status.stage != "ready")'
   coordinator status -f cluster.yaml --json | jq '.nodes[] | select(.expiring != [])'
+  coordinator status -f cluster.yaml --slow --group workers
 """
 
 _GROUPS = ("GROUP", "NODES", "READY", "SILENT", "SERIAL", "STABLE", "CANDIDATE", "OTHER", "DRIFT", "CERTS !", "")
@@ -53,6 +59,7 @@ def status(
     *,
     group: Annotated[list[str] | None, typer.Option("--group", help="Only this group; may be repeated.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="List every node of a large fleet.")] = False,
+    slow: Annotated[bool, typer.Option("--slow", help="Show the slowest phases of the nodes' boots instead.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every few seconds.")] = False,
     interval: Annotated[str, typer.Option("--interval", help="With --watch.", metavar="TIME")] = "10s",
     json: Json = False,
@@ -72,6 +79,9 @@ def status(
     inventory = Inventory(here.open_store(), utc_now)
 
     def show() -> None:
+        if slow:
+            show_slowest(here.open_store(), group or (), everything=everything, json=json)
+            return
         published = _published(here)
         if json:
             _print_json(here, published, group)
