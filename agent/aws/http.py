@@ -10,15 +10,15 @@ import contextlib
 import http.client
 import socket
 import ssl
-import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 from urllib.parse import urlsplit
+
+from agent.aws.deadlines import Deadline
 
 CHUNK = 64 * 1024
 _FAILURES = (OSError, http.client.HTTPException, ValueError)
@@ -171,34 +171,23 @@ def _ask(
     return connection.getresponse()
 
 
-class _Watchdog:
+class _Watchdog(Deadline):
     """Shuts the connection's socket down when the time is over; whoever reads from it then gets an error."""
 
+    __slots__ = ("_connection",)
+
     def __init__(self, seconds: float, connection: http.client.HTTPConnection) -> None:
-        self.expired = False
-        self._seconds = seconds
+        super().__init__(seconds, self._shut_down)
         self._connection = connection
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
 
     def explain(self, error: Exception | None) -> Broken:
         if self.expired:
-            return Broken(f"no complete answer within {self._seconds:.0f} s")
+            return Broken(f"no complete answer within {self.seconds:.0f} s")
         if isinstance(error, OSError) and error.strerror:
             return Broken(error.strerror)
         return Broken(f"{type(error).__name__}: {str(error)[:200]}")
 
-    def _cut(self) -> None:
-        self.expired = True
+    def _shut_down(self) -> None:
         found = self._connection.sock
         if found is not None:
             with contextlib.suppress(OSError):
