@@ -1,12 +1,13 @@
 """Tells what the agent is doing, as it does it: /run/bootwright/status.json, S3, sd_notify and the journal."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from agent.soon import Soon
 from pki.errors import PkiError
 from units.errors import BootwrightError
 from units.host import Clock
@@ -34,6 +35,10 @@ class Reporter:
     _published: float = field(default=float("-inf"), init=False)
     _since: dict[str, str] = field(default_factory=dict, init=False)
     _seen: set[str] = field(default_factory=set, init=False)  # codes of conditions that this run has met itself
+    _local: Soon = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._local = Soon(lambda: self.write_local(self.status))
 
     def begin(self) -> None:
         """A new run. What the last one said stands until `conclude`: a node that tries again all the time must not
@@ -46,16 +51,17 @@ class Reporter:
 
     def update(self, *, force: bool = False, **fields: Any) -> None:
         """Change fields of the status and let everybody see; `force` uploads even if the last upload was just now."""
-        now = format_time(self.clock.now())
-        self.status = self.status.model_copy(update={**fields, "updated": now})
-        self.write_local(self.status)
+        self._change(fields)
+        self._local.now()
         self._upload(force=force)
 
     def progress(self, text: str) -> None:
-        """The wait or step under way, in words."""
+        """The wait or step under way, in words. It may stand in the status half a second later."""
         self.notify(text)
         LOG.info("%s", text, extra={"wait": text})
-        self.update(waiting_for=text)
+        self._change({"waiting_for": text})
+        self._local.soon()
+        self._upload(force=False)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -149,6 +155,9 @@ class Reporter:
         self.condition(error.code, str(error), remedy=error.remedy)
         self.finish(exit_code)
         return exit_code
+
+    def _change(self, fields: Mapping[str, Any]) -> None:
+        self.status = self.status.model_copy(update={**fields, "updated": format_time(self.clock.now())})
 
     def _upload(self, *, force: bool) -> None:
         if self.publish is None:
