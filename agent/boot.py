@@ -49,9 +49,6 @@ class Node(Protocol):
 
     def certificates(self, jitter_key: str) -> tuple[CertificateState, ...]: ...
 
-    def remember(self, release: Release) -> None:
-        """What was applied, for a boot without the store."""
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -82,7 +79,6 @@ def boot(node: Node, *, repair: bool = True) -> int:
         if applied.end == "failed":
             reporter.finish(exit_code)
             return exit_code
-        node.remember(target.release)
         reporter.whole_run_done()
         certificates = node.certificates(target.facts.instance_id)
         reporter.update(certificates=with_next_try(certificates, reporter) if applied.postponed else certificates)

@@ -12,7 +12,7 @@ from agent.issued import IssuedMarks
 from agent.labels import label_issued_nodes, label_own_node, wait_for_rights
 from agent.reporter import Reporter
 from units.host import Host
-from units.manifest import Manifest, Release
+from units.manifest import Manifest
 from units.paths import authority_bundle
 
 _AUTHORITY = authority_bundle("kubernetes")
@@ -23,7 +23,7 @@ class Node(Protocol):
 
     reporter: Reporter
 
-    def applied(self) -> Release: ...
+    def running(self) -> Manifest: ...
 
     def host(self, manifest: Manifest) -> Host: ...
 
@@ -32,7 +32,7 @@ def found_cluster(node: Node, issued: Path, *, authority: str = _AUTHORITY) -> b
     """False while the API server is not ready, or this node's own Node not there: all of it is tried again in a minute,
     and the stamp that ends this is written when everything is done.
     """
-    manifest, status = node.applied().stable, node.reporter.status
+    manifest, status = node.running(), node.reporter.status
     host = node.host(manifest)
     if not api_server_ready(manifest, host, status.private_ip):
         return False
@@ -51,7 +51,7 @@ def found_cluster(node: Node, issued: Path, *, authority: str = _AUTHORITY) -> b
 
 def label_nodes(node: Node, issued: Path, *, own: bool, authority: str = _AUTHORITY) -> int:
     """Those the issuer issued to, and with `own` this one; how many. 0 while the API server is not ready."""
-    manifest, status = node.applied().stable, node.reporter.status
+    manifest, status = node.running(), node.reporter.status
     host = node.host(manifest)
     if not api_server_ready(manifest, host, status.private_ip):
         return 0

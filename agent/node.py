@@ -10,7 +10,6 @@ from agent.aws.kms import Kms
 from agent.aws.s3 import S3, Bucket
 from agent.aws.volumes import Ec2Volumes
 from agent.certificates import list_certificates
-from agent.durable import keep_durably
 from agent.etcd.access import NodeEtcd
 from agent.etcd.storage import NodeEtcdStorage
 from agent.issuer_client import IssuerClient
@@ -37,11 +36,11 @@ from agent.trust import VerifiedRelease
 from agent.volumes import NodeVolumes
 from agent.waits import Waits
 from units.errors import Fatal, Retryable
+from units.generations import Generations, running_manifest
 from units.host import Host
-from units.manifest import Manifest, Release, decode_release, encode_release
+from units.manifest import Manifest
 from units.status import CertificateState, NodeStatus, encode_status
 
-APPLIED = Path("/var/lib/bootwright/applied.json")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -94,9 +93,9 @@ class RealNode:
         """Verified now; or, when the store cannot be reached, what this machine applied before (DESIGN section 4)."""
         repository = self._repository()
         try:
-            return repository.refresh(running=self._has_applied())
+            return repository.refresh(running=self._runs_something())
         except Retryable as error:
-            kept = repository.kept(details=f"{error}") if self._has_applied() else None
+            kept = repository.kept(details=f"{error}") if self._runs_something() else None
             if kept is None:
                 raise
             return kept
@@ -106,9 +105,6 @@ class RealNode:
         if found is None:
             raise Fatal("not-enrolled", f"there is no {enrolment.PATH}", remedy="agent boot")
         return found
-
-    def changed_since(self) -> bool:
-        return self._repository().changed_since()
 
     def host(self, manifest: Manifest) -> Host:
         settings, s3, _instance = self._connected()
@@ -141,17 +137,12 @@ class RealNode:
         settings, s3, _instance = self._connected()
         return RolloutStore(s3, settings.prefix, settings.group)
 
-    def remember(self, release: Release) -> None:
-        APPLIED.parent.mkdir(parents=True, exist_ok=True)
-        keep_durably(APPLIED, encode_release(release), mode=0o600)
-
     def certificates(self, jitter_key: str) -> tuple[CertificateState, ...]:
         return list_certificates(self._clock.now(), jitter_key)
 
-    def applied(self) -> Release:
-        """What this machine applied last, as it was verified then."""
-        settings, _s3, _instance = self._connected()
-        return decode_release(APPLIED.read_bytes(), cluster=settings.cluster, group=settings.group)
+    def running(self) -> Manifest:
+        """What this machine committed last, as it was verified then."""
+        return running_manifest(self._generations())
 
     def _secrets(self, manifest: Manifest) -> NodeSecrets:
         settings, s3, _instance = self._connected()
@@ -174,8 +165,11 @@ class RealNode:
     def _progress(self, text: str) -> None:
         self.reporter.progress(text)
 
-    def _has_applied(self) -> bool:
-        return APPLIED.exists()
+    def _generations(self) -> Generations:
+        return Generations(LinuxFiles())
+
+    def _runs_something(self) -> bool:
+        return self._generations().current is not None
 
     def _repository(self) -> Repository:
         settings, s3, _instance = self._connected()

@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from agent import settings as enrolment
 from agent.aws.credentials import Credentials
@@ -17,9 +16,6 @@ from units.errors import BootwrightError, Invalid
 from units.generations import Generations
 from units.manifest import Manifest, decode_release
 from units.status import MAX_BYTES, NodeStatus, decode_status
-
-APPLIED = "/var/lib/bootwright/applied.json"
-_MAX_RELEASE = 2_000_000
 
 
 @dataclass(slots=True)
@@ -85,7 +81,7 @@ def open_case(patient: Patient) -> Case:
 
 
 def known_manifest(patient: Patient, settings: Settings | None) -> Manifest | None:
-    """What this machine runs; else what it verified last; else what an older agent applied."""
+    """What this machine runs; else what it verified last."""
     with suppress(BootwrightError, OSError):
         current = Generations(LinuxFiles(patient.root)).current
         if current is not None:
@@ -93,10 +89,9 @@ def known_manifest(patient: Patient, settings: Settings | None) -> Manifest | No
     if settings is None:
         return None
     verified = TrustState(patient.path(STATE)).verified()
-    for data in (verified[1] if verified else None, _read(patient.path(APPLIED))):
-        with suppress(BootwrightError):
-            if data:
-                return decode_release(data, cluster=settings.cluster, group=settings.group).stable
+    with suppress(BootwrightError):
+        if verified:
+            return decode_release(verified[1], cluster=settings.cluster, group=settings.group).stable
     return None
 
 
@@ -104,10 +99,4 @@ def _last_status(patient: Patient) -> NodeStatus | None:
     with suppress(OSError, Invalid):
         data = read_bounded(patient.path(STATUS), limit=MAX_BYTES)
         return decode_status(data) if data else None
-    return None
-
-
-def _read(path: Path) -> bytes | None:
-    with suppress(OSError):
-        return read_bounded(path, limit=_MAX_RELEASE)
     return None

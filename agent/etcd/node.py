@@ -11,13 +11,14 @@ from agent.etcd.here import EtcdHere, etcd_here
 from agent.etcd.live import Live, late_backup, look_live, remembered_volume, with_backups
 from agent.etcd.tools import EtcdTools
 from agent.etcd.trial import RestoreTester
+from agent.linux.files import LinuxFiles
 from agent.linux.mounts import LinuxMounts
-from agent.node import APPLIED
 from agent.run_state import STATUS, running_alone, write_status
 from agent.settings import Settings
 from agent.waits import Waits
 from units.errors import BootwrightError, Fatal, Retryable
-from units.manifest import Manifest, decode_release
+from units.generations import Generations, running_manifest
+from units.manifest import Manifest
 from units.status import Condition, EtcdState, NodeStatus, decode_status, encode_status
 
 # Conditions that only these commands set, and take back.
@@ -37,18 +38,18 @@ class EtcdNode:
     def open(cls, *, limit: float = 60.0) -> "EtcdNode":
         """Retryable `not-booted` before the first boot. `limit`: seconds that the bucket may take for a call."""
         settings = enrolment.read()
-        if settings is None or not STATUS.exists() or not APPLIED.exists():
+        manifest = running_manifest(Generations(LinuxFiles()))
+        if settings is None or not STATUS.exists():
             raise Retryable("not-booted", "this machine has not come up yet", remedy="systemctl status bootwright-boot")
         status = decode_status(STATUS.read_bytes())
-        release = decode_release(APPLIED.read_bytes(), cluster=settings.cluster, group=settings.group)
-        if release.stable.group.role != "control-plane":
+        if manifest.group.role != "control-plane":
             raise Fatal("not-a-control-plane", f"group {settings.group!r} runs no etcd")
         imds = Imds()
-        region = settings.region or release.stable.cluster.region
+        region = settings.region or manifest.cluster.region
         bucket = Bucket(settings.bucket, region, settings.endpoint)
         renew, itself = imds.forget_credentials, status.instance_id
         s3 = S3(bucket, imds.credentials, renew=renew, limit=limit, instance_id=itself)
-        return cls(settings, status, release.stable, s3)
+        return cls(settings, status, manifest, s3)
 
     @property
     def access(self) -> NodeEtcd:

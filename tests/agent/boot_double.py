@@ -16,6 +16,7 @@ from pki.profiles import AUTHORITIES
 from tests.units.sample import manifest
 from units.envelope import SERVICE_ACCOUNT, authority_secret
 from units.errors import BootwrightError, Retryable
+from units.generations import Generations
 from units.host import Host
 from units.manifest import Authority as PublicAuthority
 from units.manifest import Manifest, Release, Trust, encode_release
@@ -91,7 +92,6 @@ class NodeDouble:
     facts: MachineFacts = field(default_factory=machine_facts)
     written: list[NodeStatus] = field(default_factory=list)
     published: list[NodeStatus] = field(default_factory=list)
-    remembered: list[Release] = field(default_factory=list)
     release: Release | None = None
     store: StoreDouble = field(default_factory=StoreDouble)
 
@@ -143,8 +143,10 @@ class NodeDouble:
     def certificates(self, _jitter_key: str) -> tuple[CertificateState, ...]:
         return ()
 
-    def remember(self, release: Release) -> None:
-        self.remembered.append(release)
+    @property
+    def committed(self) -> Manifest | None:
+        """What this machine runs, as its disk has it."""
+        return Generations(self.memory.files).current
 
     def _maybe_fail(self, step: str) -> None:
         if step == self.fail_at:

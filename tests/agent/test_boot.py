@@ -17,7 +17,7 @@ def test_a_boot_converges_and_says_what_it_did() -> None:
     assert {resource.status for resource in status.resources} <= {"changed", "unchanged"}
     assert "kubelet.service" in node.memory.systemd.active
     assert "serial 7 applied" in summary(status)
-    assert [release.serial for release in node.remembered] == [7]
+    assert node.committed == node.manifest
 
 
 def test_a_second_boot_changes_nothing_and_says_so() -> None:
@@ -56,7 +56,7 @@ def test_every_failure_has_its_exit_code_its_stage_and_its_reason(
     assert status.stage == stage
     assert [condition.code for condition in status.conditions] == ["some-code"]
     assert node.memory.files.entries == {}, "nothing may change before the manifest is proven and planned"
-    assert node.remembered == []
+    assert node.committed is None
     if step != "enrolment":
         assert node.published[-1].stage == stage
 
@@ -83,7 +83,7 @@ def test_a_resource_that_fails_ends_the_run_and_the_rest_is_skipped() -> None:
     assert by_status["failed"] == ["volume:main"]
     assert "unit:kubelet.service" in by_status["skipped"]
     assert node.reporter.status.conditions[0].code == "etcd-volume-in-use"
-    assert node.remembered == []
+    assert node.committed is None
 
 
 def test_a_degraded_trust_is_a_warning_and_the_node_still_comes_up() -> None:

@@ -20,7 +20,7 @@ from tests.units.machines import authorities, empty_machine, manifest
 from units.cluster_objects import cluster_objects, object_path
 from units.errors import Fatal, Retryable
 from units.host import Host
-from units.manifest import Manifest, NodeGroup, Release
+from units.manifest import Manifest, NodeGroup
 from units.node_labels import control_plane_labels, label_patch, worker_labels
 from units.status import NodeStatus
 
@@ -67,8 +67,8 @@ class NodeStandIn:
     def connect(self, _settings: None, _instance: None) -> None:
         self.connected += 1
 
-    def applied(self) -> Release:
-        return Release(serial=1, published="", stable=self.manifest)
+    def running(self) -> Manifest:
+        return self.manifest
 
     def host(self, _manifest: Manifest) -> Host:
         return self.memory.host

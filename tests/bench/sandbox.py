@@ -18,7 +18,6 @@ from typing import Any, BinaryIO
 from agent import settings as enrolment
 from agent.aws.imds import Imds
 from agent.certificates import list_certificates
-from agent.durable import keep_durably
 from agent.issuer_client import IssuerClient
 from agent.linux.assets import LocalAssets
 from agent.linux.files import LinuxFiles
@@ -28,8 +27,9 @@ from agent.records import S3Records
 from agent.repository import Repository
 from agent.run_state import write_status
 from agent.settings import Settings
+from units.generations import Generations
 from units.host import Host
-from units.manifest import Manifest, Release, encode_release
+from units.manifest import Manifest
 from units.memory import (
     MemoryImages,
     MemoryKernel,
@@ -73,10 +73,6 @@ class Places:
     @property
     def baked_root(self) -> Path:
         return self.below("/usr/share/bootwright/trust/root.json")
-
-    @property
-    def applied(self) -> Path:
-        return self.below("/var/lib/bootwright/applied.json")
 
     @property
     def status(self) -> Path:
@@ -188,9 +184,6 @@ class SandboxNode(RealNode):
     def certificates(self, jitter_key: str) -> tuple[CertificateState, ...]:
         return list_certificates(self._clock.now(), jitter_key, str(self.places.below(PKI)))
 
-    def remember(self, release: Release) -> None:
-        keep_durably(self.places.applied, encode_release(release), mode=0o600)
-
     def save(self) -> None:
         """Keep what the doubles know for the next process."""
         systemd = self._ports["systemd"]
@@ -217,8 +210,8 @@ class SandboxNode(RealNode):
             "probes": MemoryProbes(systemd),
         }
 
-    def _has_applied(self) -> bool:
-        return self.places.applied.exists()
+    def _generations(self) -> Generations:
+        return Generations(SandboxFiles(self.places.root, self._state))
 
     def _repository(self) -> Repository:
         settings, s3, _instance = self._connected()

@@ -21,7 +21,7 @@ from units.envelope import object_key
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(2400)]
 
 # A machine that trusts nothing but its user-data and has never applied anything.
-FORGET = "rm -rf /var/lib/bootwright/trust /var/lib/bootwright/applied.json"
+FORGET = "rm -rf /var/lib/bootwright/trust /var/lib/bootwright/generations"
 STRAY = "no-such-group"
 
 
