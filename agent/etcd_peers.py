@@ -4,10 +4,10 @@ A member that moved is reached by its peers as soon as their /etc/hosts says so.
 member, and nothing on machines without such members. The whole run does the same: `units.etcd_peers`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
+from agent.aws.s3 import Store
 from agent.aws.s3_errors import NoSuchKey
 from agent.durable import read_bounded, write_durably
 from units.errors import BootwrightError
@@ -19,29 +19,18 @@ HOSTS = Path("/etc/hosts")
 _MOST_HOSTS = 16 * 1024 * 1024
 
 
-class Object(Protocol):
-    @property
-    def body(self) -> bytes | None: ...
-
-
-class Store(Protocol):
-    """`agent.aws.s3.S3`."""
-
-    def get(self, key: str, *, max_bytes: int) -> Object: ...
-
-
-def refresh(store: Callable[[], Store], prefix: str, *, notes: Path = NOTES, hosts: Path = HOSTS) -> bool:
+def refresh(store: Store, prefix: str, *, notes: Path = NOTES, hosts: Path = HOSTS) -> bool:
     """Whether /etc/hosts changed. Never raises for what the store does: names are hints, the next poll asks again.
 
-    `store` is called only if there is something to ask; `prefix` ends with a slash.
+    The store is asked nothing without such members; `prefix` ends with a slash.
     """
     followed = tuple(_followed(notes))
     if not followed:
         return False
     before = read_bounded(hosts, limit=_MOST_HOSTS) or b""
-    text, client = before, store()
+    text = before
     for names in followed:
-        found = dict(_found(client, prefix, names))
+        found = dict(_found(store, prefix, names))
         text = with_block(text, names.block, names.lines(found, block_lines(text, names.block)))
     if text == before:
         return False

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent import etcd_peers
 from agent.aws.imds import Imds
 from agent.aws.s3 import S3, Bucket
-from agent.etcd.poll import generation_changed
+from agent.etcd.poll import MOUNTS, generation_changed
+from agent.etcd_peers import HOSTS, NOTES, refresh
 from agent.poll import Poll
 from agent.trust_state import BAKED_ROOT, STATE, TrustState
 from agent.waits import Waits
@@ -59,21 +59,25 @@ def read_record(path: Path = ENROLMENT) -> EnrolmentRecord | None:
         return None
 
 
-def changed_since(
-    imds: Imds,
-    *,
-    enrolment: Path = ENROLMENT,
-    state_dir: Path = STATE,
-    baked_root: Path = BAKED_ROOT,
-    waits: Waits | None = None,
-) -> bool:
-    """`Repository.changed_since` for this machine. True also when only the long way round can tell."""
-    record = read_record(enrolment)
+def changed_since(imds: Imds, *, root: Path = Path("/"), waits: Waits | None = None) -> bool:
+    """`Repository.changed_since` for this machine. True also when only the long way round can tell.
+
+    A run that changes things looks for etcd's other members itself; only without one they are looked for here.
+    """
+    record = read_record(_below(root, ENROLMENT))
     if record is None:
         return True
-    state = TrustState(state_dir)
+    state = TrustState(_below(root, STATE))
     bucket = Bucket(record.bucket, record.region or imds.region(), record.endpoint)
     s3 = S3(bucket, imds.credentials, renew=imds.forget_credentials, waits=waits)
-    etcd_peers.refresh(lambda: s3, record.prefix)
-    now = state.time_at_least(datetime.now(UTC), baked_root=baked_root)
-    return Poll(record, s3, state).changed_since(now) or generation_changed(s3, record.prefix)
+    now = state.time_at_least(datetime.now(UTC), baked_root=_below(root, BAKED_ROOT))
+    if Poll(record, s3, state).changed_since(now):
+        return True
+    if generation_changed(s3, record.prefix, mounts=_below(root, MOUNTS)):
+        return True
+    refresh(s3, record.prefix, notes=_below(root, NOTES), hosts=_below(root, HOSTS))
+    return False
+
+
+def _below(root: Path, path: Path) -> Path:
+    return root / path.relative_to("/")

@@ -7,23 +7,12 @@ machine, and nothing on workers. With as few imports as `agent.quick_poll`, whic
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
+from agent.aws.s3 import Store
 from agent.aws.s3_errors import NoSuchKey
 
 MOUNTS = Path("/var/lib/etcd")
 _RECORD_BYTES = 64 * 1024
-
-
-class Object(Protocol):
-    @property
-    def body(self) -> bytes | None: ...
-
-
-class Store(Protocol):
-    """`agent.aws.s3.S3`."""
-
-    def get(self, key: str, *, max_bytes: int) -> Object: ...
 
 
 def generation_changed(store: Store, prefix: str, *, mounts: Path = MOUNTS) -> bool:

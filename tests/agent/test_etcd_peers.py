@@ -22,8 +22,8 @@ class StoreDouble:
     error: BootwrightError | None = None
     asked: list[str] = field(default_factory=list)
 
-    def get(self, key: str, *, max_bytes: int) -> Object:
-        del max_bytes
+    def get(self, key: str, *, max_bytes: int, if_none_match: str | None = None) -> Object:
+        del max_bytes, if_none_match
         self.asked.append(key)
         if self.error:
             raise self.error
@@ -40,14 +40,9 @@ class StoreDouble:
 class Machine:
     folder: Path
     store: StoreDouble = field(default_factory=StoreDouble)
-    made: int = 0
 
     def poll(self) -> bool:
-        return refresh(self._store, "prod/", notes=self.folder, hosts=self.folder / "hosts")
-
-    def _store(self) -> StoreDouble:
-        self.made += 1
-        return self.store
+        return refresh(self.store, "prod/", notes=self.folder, hosts=self.folder / "hosts")
 
     @property
     def hosts(self) -> str:
@@ -64,7 +59,7 @@ def machine(tmp_path: Path) -> Machine:
 def test_a_machine_that_follows_nobody_asks_for_nothing(machine: Machine) -> None:
     (machine.folder / "etcd-peers-main.json").unlink()
     assert not machine.poll()
-    assert machine.made == 0
+    assert machine.store.asked == []
 
 
 def test_a_member_that_moved_is_named_at_the_next_poll_with_one_request_for_each_other_member(machine: Machine) -> None:

@@ -23,13 +23,7 @@ def run(_arguments: argparse.Namespace) -> int:
         waits = Waits()
 
         def changed_since() -> bool:
-            return quick_poll.changed_since(
-                Imds(here.imds_url, waits=waits),
-                enrolment=place / "etc/bootwright/agent.json",
-                state_dir=place / "var/lib/bootwright/trust",
-                baked_root=place / "usr/share/bootwright/trust/root.json",
-                waits=waits,
-            )
+            return quick_poll.changed_since(Imds(here.imds_url, waits=waits), root=place, waits=waits)
 
         exit_code, text = real.sync(
             read_last_run(place / "run/bootwright/status.json"),

@@ -64,11 +64,12 @@ def exact(counts: Counts) -> dict[str, int]:
     return {what: count for what, count in counts.requests.items() if not what.endswith(" status")}
 
 
-def test_a_poll_is_two_gets(poll: Counts) -> None:
-    assert poll.requests == {"imds": IMDS_POLL, "s3 GET": 2}
+def test_a_poll_is_two_gets_and_on_a_control_plane_node_three_for_etcd(poll: Counts) -> None:
+    """The record that names etcd's generation, and where each of the two other members is."""
+    assert poll.requests == {"imds": IMDS_POLL, "s3 GET": 2 + 1 + 2}
 
 
-def test_a_poll_reads_eight_files_once_each(poll: Counts) -> None:
+def test_a_poll_reads_eight_files_once_each_and_three_of_etcd(poll: Counts) -> None:
     trust = "var/lib/bootwright/trust"
     assert Counter(poll.state_files) == dict.fromkeys(
         (
@@ -80,6 +81,9 @@ def test_a_poll_reads_eight_files_once_each(poll: Counts) -> None:
             f"{trust}/floors.b.json",
             f"{trust}/release.json",
             f"{trust}/verified.json",
+            "etc/hosts",
+            "run/bootwright/etcd-peers-main.json",
+            "var/lib/etcd/main/.generation",
         ),
         1,
     )

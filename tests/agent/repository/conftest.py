@@ -145,8 +145,10 @@ class Bench:
         self.overrides: dict[str, Any] = {}  # key -> answer, in front of the objects
         self.clock = WallClockDouble()
         self.publisher = Publisher(self.objects, self.clock.time)
-        self.state = tmp_path / "trust"
-        self.baked = tmp_path / "root.json"
+        self.root = tmp_path / "machine"
+        self.state = self.root / "var/lib/bootwright/trust"
+        self.baked = self.root / "usr/share/bootwright/trust/root.json"
+        self.baked.parent.mkdir(parents=True)
         self.server = server
         self.gets: list[str] = []
         self._answer = answer
