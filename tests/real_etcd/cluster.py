@@ -1,6 +1,7 @@
 """A cluster of real etcd processes on 127.0.0.1: certificates of our own profiles, clients must show theirs."""
 
 import fcntl
+import itertools
 import json
 import os
 import signal
@@ -30,8 +31,8 @@ _FIRST, _LAST = 20000, 32000  # below the range that the kernel hands out to cli
 
 
 @cache
-def _lane() -> tuple[range, int]:
-    """This process's own ports, and the descriptor that keeps them so."""
+def _lane() -> tuple[Iterator[int], int]:
+    """This process's own ports round and round, the last used come last; and the descriptor that keeps them so."""
     folder = Path(tempfile.gettempdir()) / "bootwright-test-ports"
     folder.mkdir(exist_ok=True)
     for first in range(_FIRST, _LAST, _LANE):
@@ -41,7 +42,7 @@ def _lane() -> tuple[range, int]:
         except BlockingIOError:
             os.close(descriptor)
         else:
-            return range(first, first + _LANE), descriptor
+            return itertools.cycle(range(first, first + _LANE)), descriptor
     raise RuntimeError("no free ports on loopback: every lane belongs to a running test")
 
 
@@ -49,8 +50,10 @@ def free_ports(count: int) -> list[int]:
     """Of this process's own lane, those that nobody listens on."""
     found: list[int] = []
     with ExitStack() as held:
-        for port in _lane()[0]:
+        for port in itertools.islice(_lane()[0], _LANE):
             one = held.enter_context(socket.socket())
+            # What a member closed a minute ago waits in TIME_WAIT, which keeps no listener off.
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 one.bind(("127.0.0.1", port))
             except OSError:

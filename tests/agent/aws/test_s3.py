@@ -21,10 +21,10 @@ def bucket(moto_endpoint) -> Bucket:
     client = boto3.client(
         "s3", endpoint_url=moto_endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
     )
-    client.create_bucket(Bucket="demo-bucket")
-    for item in client.list_objects_v2(Bucket="demo-bucket").get("Contents", []):
-        client.delete_object(Bucket="demo-bucket", Key=item["Key"])
-    return Bucket("demo-bucket", "us-east-1", moto_endpoint)
+    client.create_bucket(Bucket="s3-test-bucket")
+    for item in client.list_objects_v2(Bucket="s3-test-bucket").get("Contents", []):
+        client.delete_object(Bucket="s3-test-bucket", Key=item["Key"])
+    return Bucket("s3-test-bucket", "us-east-1", moto_endpoint)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def s3(bucket, waits) -> S3:
 
 @pytest.fixture
 def scripted(server, waits) -> S3:
-    return S3(Bucket("demo-bucket", "eu-west-1", server.url), lambda: KEYS, waits=waits, timeouts=FAST)
+    return S3(Bucket("s3-test-bucket", "eu-west-1", server.url), lambda: KEYS, waits=waits, timeouts=FAST)
 
 
 def test_what_was_put_is_got_with_its_etag(s3) -> None:
@@ -85,7 +85,7 @@ def test_an_object_longer_than_allowed_is_refused(s3) -> None:
     s3.put("x", b"12345")
     with pytest.raises(s3_errors.TooLong) as caught:
         s3.get("x", max_bytes=4)
-    assert "demo-bucket/x" in str(caught.value)
+    assert "s3-test-bucket/x" in str(caught.value)
 
 
 def test_a_missing_object_and_a_missing_bucket_are_told_apart(s3, bucket, waits) -> None:
@@ -131,16 +131,18 @@ def test_each_refusal_has_its_code_names_the_object_and_says_what_to_do(scripted
         scripted.get("demo/tuf/metadata/timestamp.json", max_bytes=10)
     assert (caught.value.code, caught.value.exit_code) == (code, exit_code)
     assert caught.value.remedy
-    assert "demo-bucket" in str(caught.value) or "role demo-nodes" in str(caught.value) or "clock" in str(caught.value)
+    assert (
+        "s3-test-bucket" in str(caught.value) or "role demo-nodes" in str(caught.value) or "clock" in str(caught.value)
+    )
 
 
 def test_access_denied_names_key_credentials_and_the_action_that_is_missing(scripted, server, answer) -> None:
     server.script(answer(403, xml("AccessDenied", "no identity-based policy allows it")))
     with pytest.raises(s3_errors.AccessDenied) as caught:
         scripted.put("demo/status/i-1.json", b"x")
-    for part in ("s3://demo-bucket/demo/status/i-1.json", "role demo-nodes", "s3:PutObject", "no identity-based"):
+    for part in ("s3://s3-test-bucket/demo/status/i-1.json", "role demo-nodes", "s3:PutObject", "no identity-based"):
         assert part in str(caught.value)
-    assert "arn:aws:s3:::demo-bucket/demo/status/i-1.json" in caught.value.remedy
+    assert "arn:aws:s3:::s3-test-bucket/demo/status/i-1.json" in caught.value.remedy
     assert len(server.requests) == 1  # asking again would not help
 
 
@@ -244,7 +246,7 @@ def test_a_listing_tells_keys_with_odd_characters_and_sizes(s3) -> None:
 
 
 def test_a_listing_goes_over_all_pages_and_stops_at_the_limit(server, answer, waits) -> None:
-    s3 = S3(Bucket("demo-bucket", "eu-west-1", server.url), lambda: KEYS, waits=waits, timeouts=FAST)
+    s3 = S3(Bucket("s3-test-bucket", "eu-west-1", server.url), lambda: KEYS, waits=waits, timeouts=FAST)
 
     def page(key: str, token: str) -> bytes:
         following = f"<NextContinuationToken>{token}</NextContinuationToken>" if token else ""
@@ -269,7 +271,7 @@ def test_a_deleted_object_is_gone_and_deleting_it_again_is_fine(s3) -> None:
 
 
 def test_a_file_that_was_damaged_on_the_way_is_sent_again(server, answer, waits) -> None:
-    s3 = S3(Bucket("demo-bucket", "eu-west-1", server.url), lambda: KEYS, waits=waits, timeouts=FAST)
+    s3 = S3(Bucket("s3-test-bucket", "eu-west-1", server.url), lambda: KEYS, waits=waits, timeouts=FAST)
     server.script(answer(400, b"<Error><Code>BadDigest</Code><Message>no</Message></Error>"), answer(200))
     s3.put_file("k", io.BytesIO(b"abc"), size=3, sha256=hashlib.sha256(b"abc").hexdigest())
     assert [body for _method, _path, _headers, body in server.requests] == [b"abc", b"abc"]

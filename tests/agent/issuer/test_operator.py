@@ -16,6 +16,7 @@ from tests.agent.issuer.world import INSTANCE, NODE, CredentialsDouble, World
 from units.errors import BootwrightError, Fatal
 
 OTHER = "i-0bbbbbbbbbbbbbbb2"
+BUCKET = "operator-test-bucket"
 PREFIX = f"identity/{ACCOUNT}/{REGION}/"
 
 
@@ -26,10 +27,10 @@ def place(world: World, moto_endpoint) -> Place:
 
     keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
     s3 = boto3.client("s3", endpoint_url=moto_endpoint, **keys)
-    s3.create_bucket(Bucket="demo-bucket")
-    for item in s3.list_objects_v2(Bucket="demo-bucket").get("Contents", []):
-        s3.delete_object(Bucket="demo-bucket", Key=item["Key"])
-    settings = world.settings.model_copy(update={"endpoint": moto_endpoint})
+    s3.create_bucket(Bucket=BUCKET)
+    for item in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+        s3.delete_object(Bucket=BUCKET, Key=item["Key"])
+    settings = world.settings.model_copy(update={"endpoint": moto_endpoint, "store": f"s3://{BUCKET}"})
     return Place(world.config, settings, CredentialsDouble())
 
 
