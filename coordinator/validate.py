@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from coordinator.aws.ec2 import Checks, Machine
+from coordinator.console_output import remedy_of
 from coordinator.health import expiry_warnings
 from coordinator.inventory import LIVES, STALE, NodeRow
 from coordinator.rollouts_report import GroupRollout
@@ -25,7 +26,7 @@ NOTICE: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """What EC2 knows of a machine that has not written a status."""
+    """What EC2 knows of a machine that has not written a status, or not for long."""
 
     checks: Checks | None = None
     console: tuple[str, ...] = ()
@@ -119,11 +120,15 @@ def _node_faults(facts: Facts, node: Node) -> Iterator[Fault]:
     if row.problem:
         yield Fault("Node", node.name, f'node "{node.name}": {row.reason}')
     elif age > STALE:
+        silence = facts.silences.get(node.instance_id, Silence())
         yield Fault(
             "Node",
             node.name,
-            f'node "{node.name}" was last heard of {span_text(age)} ago, as {row.stage}',
-            "is the machine up, and may it write its status? systemctl status bootwright-sync.timer",
+            "; ".join(
+                (f'node "{node.name}" was last heard of {span_text(age)} ago, as {row.stage}', *_told_of(silence))
+            ),
+            remedy_of(silence.console)
+            or "is the machine up, and may it write its status? systemctl status bootwright-sync.timer",
         )
     elif row.group != node.group:
         yield Fault(
@@ -169,19 +174,24 @@ def _not_joined(facts: Facts, node: Node) -> Fault:
     assert node.machine is not None  # a node without machine has a row
     silence = facts.silences.get(node.instance_id, Silence())
     told = [f"EC2 says {node.machine.state}, launched {span_text(facts.now - node.machine.launched)} ago"]
-    if silence.checks is not None:
-        told.append(f"status checks: system {silence.checks.system or '-'}, instance {silence.checks.instance or '-'}")
-    if silence.console:
-        told.append("its console ends with:\n" + "\n".join(f"  {line}" for line in silence.console))
-    elif node.machine.state == "running":
+    told += _told_of(silence)
+    if not silence.console and node.machine.state == "running":
         told.append("its console shows nothing yet")
     return Fault(
         "Machine",
         node.instance_id,
         f'machine "{node.instance_id}" has not yet joined cluster: {"; ".join(told)}',
-        f"if it stays so: is its user data that of `coordinator userdata {node.group}`, has its image the agent, and "
-        "does it reach S3?",
+        remedy_of(silence.console)
+        or f"if it stays so: is its user data that of `coordinator userdata {node.group}`, has its image the agent, "
+        "and does it reach S3?",
     )
+
+
+def _told_of(silence: Silence) -> Iterator[str]:
+    if silence.checks is not None:
+        yield f"status checks: system {silence.checks.system or '-'}, instance {silence.checks.instance or '-'}"
+    if silence.console:
+        yield "its console ends with:\n" + "\n".join(f"  {line}" for line in silence.console)
 
 
 def _etcd_faults(facts: Facts) -> Iterator[Fault]:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from coordinator.inventory import LIVES
+from coordinator.inventory import LIVES, STALE
 from coordinator.rollouts_report import report
 from coordinator.rollouts_sight import Lookout
 from coordinator.spec.cluster import ClusterSpec
@@ -25,8 +25,8 @@ def gather(spec: ClusterSpec, lookout: Lookout, ec2: "Ec2 | None") -> Facts:
     ended = frozenset(machine.instance_id for machine in machines if not machine.runs)
     known = {machine.instance_id for machine in machines}
     strangers = [row.instance_id for row in rows if row.instance_id not in known and now - row.modified < LIVES]
-    spoken = {row.instance_id for row in rows}
-    silent = [machine for machine in machines if machine.runs and machine.instance_id not in spoken]
+    heard = {row.instance_id for row in rows if now - row.modified <= STALE}
+    silent = [machine for machine in machines if machine.runs and machine.instance_id not in heard]
     return Facts(
         spec=spec,
         now=now,

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from coordinator.aws.session import Aws, error_code, translated
+from coordinator.console_output import agents_words
 from units.errors import BootwrightError
 
 GROUP_TAG: Final = "bootwright.io/group"
 ENDED: Final = frozenset({"shutting-down", "terminated", "stopping", "stopped"})
 FILTER_VALUES: Final = 200  # EC2's own limit
-CONSOLE_LINES: Final = 8
 _CONSOLE_BYTES: Final = 64 * 1024
 
 
@@ -82,7 +82,7 @@ class Ec2:
         return found
 
     def console(self, instance_id: str) -> tuple[str, ...]:
-        """The last lines that the agent printed on its console; if there are none, the last of all."""
+        """What the agent said last on the machine's console; if it said nothing, the last lines of all."""
         from botocore.exceptions import ClientError
 
         with translated("ec2:GetConsoleOutput", instance_id):
@@ -92,10 +92,7 @@ class Ec2:
                 if error_code(error) != "UnsupportedOperation":  # only machines on Nitro have a latest
                     raise
                 answer = self._client.get_console_output(InstanceId=instance_id)
-        text = str(answer.get("Output", ""))[-_CONSOLE_BYTES:]
-        lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
-        ours = [line for line in lines if "bootwright" in line or "agent" in line]
-        return tuple(line[:300] for line in (ours or lines)[-CONSOLE_LINES:])
+        return agents_words(str(answer.get("Output", ""))[-_CONSOLE_BYTES:])
 
     def _described(self, filters: list[dict[str, Any]]) -> Iterator[Machine]:
         with translated("ec2:DescribeInstances", "*"):

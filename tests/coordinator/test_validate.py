@@ -143,6 +143,19 @@ def test_a_machine_that_never_spoke_is_explained_by_ec2_and_its_console(spec: Cl
     )
 
 
+def test_a_node_that_fell_silent_is_explained_by_its_console_too(spec: ClusterSpec, fleet: FleetDouble) -> None:
+    words = (
+        "agent boot: workers on i-w2: failed",
+        "  error: s3-unreachable: no answer",
+        "    remedy: open the endpoint",
+    )
+    silent = replace(with_row(facts(spec, fleet), "i-w2", age=80 * 60), silences={"i-w2": Silence(None, words)})
+    (fault,) = judge(silent).faults
+    assert "was last heard of 80 min ago, as ready" in fault.message
+    assert "s3-unreachable: no answer" in fault.message
+    assert fault.remedy == "open the endpoint"
+
+
 @pytest.mark.parametrize(
     ("fields", "kind", "said"),
     [
