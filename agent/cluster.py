@@ -1,7 +1,6 @@
 """The API server of this very node, asked with certificates that live an hour and only in memory."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,6 +8,7 @@ from typing import Any
 
 import requests
 
+from agent.memory_file import in_memory
 from pki.certificate import combine
 from pki.keys import make_key, public_key_pem
 from pki.request import CertificateRequest
@@ -92,7 +92,7 @@ def connected(
     """As whom `request` names; the certificate is issued here, and gone with the connection."""
     key = make_key()
     certificate = host.secrets.issue(request, public_key_pem(key))
-    with _in_memory(combine(certificate, key)) as credential, requests.Session() as session:
+    with in_memory(combine(certificate, key)) as credential, requests.Session() as session:
         session.trust_env = False
         session.verify = authority
         session.cert = credential
@@ -121,14 +121,3 @@ def put_cluster_objects(
 
 def _base(manifest: Manifest, address: str) -> str:
     return f"https://{url_host(address)}:{manifest.api.port}"
-
-
-@contextmanager
-def _in_memory(pem: bytes) -> Iterator[str]:
-    """A path that OpenSSL can read, of a file that lies on no disk."""
-    descriptor = os.memfd_create("bootwright-credential", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, pem)
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)

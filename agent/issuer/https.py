@@ -1,11 +1,11 @@
 """HTTPS inside the cluster: only the cluster's own authority is trusted, and a client may have a certificate."""
 
 import http.client
-import os
 import ssl
 from urllib.parse import urlsplit
 
 from agent.aws.http import Http
+from agent.memory_file import in_memory
 
 
 class ClusterHttp(Http):
@@ -26,12 +26,8 @@ def client_context(bundle_pem: str, credential_pem: bytes | None = None) -> ssl.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cadata=bundle_pem)
     if credential_pem is not None:
-        descriptor = os.memfd_create("bootwright-credential", os.MFD_CLOEXEC)
-        try:
-            os.write(descriptor, credential_pem)
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-        finally:
-            os.close(descriptor)
+        with in_memory(credential_pem) as path:
+            context.load_cert_chain(path)
     return context
 
 
