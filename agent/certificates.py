@@ -1,6 +1,6 @@
 """Every certificate on this node: what it is, how long it lives, when it renews."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,15 +24,17 @@ class Inventory:
 
 def take_inventory(now: datetime, jitter_key: str, folder: str = KUBERNETES) -> Inventory:
     """What lies on disk, told without asking anybody. Without `jitter_key`, the instance id, no renewal can be told."""
-    found, unreadable = [], []
+    found: list[_Found] = []
+    unreadable = []
     for path in sorted(path for path in Path(folder).rglob("*") if path.suffix in _SUFFIXES):
         try:
-            found += [_state(path, one, now, jitter_key) for one in _read(path)]
+            found += _read(path)
         except OSError as error:
             unreadable.append((str(path), error.strerror or str(error)))
         except PkiError as error:
             unreadable.append((str(path), str(error)))
-    return Inventory(tuple(found), tuple(unreadable))
+    signing = {one.certificate.common_name: one.certificate.key_identifier for one in found if one.signs}
+    return Inventory(tuple(_state(one, now, jitter_key, signing) for one in found), tuple(unreadable))
 
 
 def list_certificates(now: datetime, jitter_key: str, folder: str = PKI) -> tuple[CertificateState, ...]:
@@ -45,22 +47,28 @@ def list_certificates(now: datetime, jitter_key: str, folder: str = PKI) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class _Found:
+    path: Path
     certificate: Certificate
-    renewed: bool  # it has its key beside it, so the agent renews it
+    renewed: bool = False  # it has its key beside it, so the agent renews it
+    signs: bool = False  # the first of a bundle of authorities
 
 
 def _read(path: Path) -> Iterator[_Found]:
     content = path.read_bytes()
     if b"PRIVATE KEY-----" in content:
-        yield _Found(load_credential(content).leaf, renewed=True)
-    else:
-        yield from (_Found(certificate, renewed=False) for certificate in load_certificates(content))
+        yield _Found(path, load_credential(content).leaf, renewed=True)
+        return
+    for number, certificate in enumerate(load_certificates(content)):
+        yield _Found(path, certificate, signs=number == 0 and certificate.is_authority)
 
 
-def _state(path: Path, found: _Found, now: datetime, jitter_key: str) -> CertificateState:
+def _state(found: _Found, now: datetime, jitter_key: str, signing: Mapping[str, str]) -> CertificateState:
     certificate = found.certificate
+    renews = renew_at(certificate, jitter_key)
+    if signing.get(certificate.issuer, certificate.signer_identifier) != certificate.signer_identifier:
+        renews = now  # its authority is being replaced: until then this node has not taken the phase
     return CertificateState(
-        path=str(path),
+        path=str(found.path),
         subject=certificate.common_name,
         issuer=certificate.issuer,
         signer=certificate.signer_identifier[:16],
@@ -68,7 +76,7 @@ def _state(path: Path, found: _Found, now: datetime, jitter_key: str) -> Certifi
         not_after=_text(certificate.not_after),
         days_left=certificate.days_left(now),
         life_left=round(certificate.life_left(now), 3),
-        renews=_text(renew_at(certificate, jitter_key)) if found.renewed and jitter_key else "",
+        renews=_text(renews) if found.renewed and jitter_key else "",
         authority=certificate.is_authority,
         alternative_names=certificate.alternative_names,
     )

@@ -1,6 +1,8 @@
 """NodeCertificates: all leaves of a machine that holds no CA key, asked of the issuer in one request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pki.certificate import combine, load_credential
 from pki.errors import PkiError
@@ -58,11 +60,11 @@ class NodeCertificates:
         issued = host.issuer.issue(csrs, credential)
         if missing := sorted(csrs.keys() - issued.keys()):
             raise Retryable("issuer-answer-incomplete", f"the issuer's answer lacks {', '.join(missing)}")
+        written = {leaf: combine(issued[leaf.request.profile], keys[leaf.request.profile]) for leaf in due}
+        self._require_signing_authority(written, host.clock.now())
         # The node's own last: as long as it is the old one, an interrupted run goes on from where it was.
         for leaf in sorted(due, key=lambda leaf: leaf == node):
-            profile = leaf.request.profile
-            content = combine(issued[profile], keys[profile])
-            host.files.write(leaf.path, content, mode=0o600, owner="root", group="root")
+            host.files.write(leaf.path, written[leaf], mode=0o600, owner="root", group="root")
 
     def describe(self) -> Description:
         lines = []
@@ -74,6 +76,21 @@ class NodeCertificates:
                 f"  dns {' '.join(request.dns_names) or '-'}; ip {' '.join(request.ip_addresses) or '-'}",
             ]
         return Description(self.key, tuple(lines))
+
+    def _require_signing_authority(self, written: Mapping[Leaf, bytes], now: datetime) -> None:
+        """An issuer that has not taken a rotation's phase yet signs with the authority before: what this machine has is
+        as good as that, and nothing is written.
+        """
+        for leaf, content in written.items():
+            accepted = problems(content, leaf.request, self.accepted.encode(), now, self.jitter_key)
+            if not accepted and problems(content, leaf.request, self.bundle.encode(), now, self.jitter_key):
+                raise Retryable(
+                    "issuer-behind",
+                    f"the issuer still signs {leaf.request.profile} with the authority that is being replaced",
+                    remedy="it passes when the control plane has taken the phase, about a minute after this node; "
+                    "`coordinator trust status` names nodes that have not, `agent status` there says why",
+                    after=10,
+                )
 
     def _problems(self, host: Host, leaf: Leaf) -> tuple[str, ...]:
         state = host.files.read(leaf.path)

@@ -56,6 +56,18 @@ def test_every_authority_of_a_bundle_is_listed(tmp_path: Path, authority: Author
     assert [one.days_left for one in found] == [3650, 3650 - 730]
 
 
+def test_a_certificate_of_an_authority_that_is_being_replaced_is_due_now(tmp_path: Path, authority: Authority) -> None:
+    place(tmp_path, authority, KUBELET, issued=NOW)
+    newer = Authority.create("kubernetes", NOW).certificate.pem
+    for trusted, due in (
+        (bundle(authority.certificate.pem, newer), False),
+        (bundle(newer, authority.certificate.pem), True),
+    ):
+        (tmp_path / "pki/ca/kubernetes.crt").write_bytes(trusted)
+        (leaf,) = [one for one in take_inventory(NOW, "i-1", str(tmp_path)).certificates if not one.authority]
+        assert (datetime.fromisoformat(leaf.renews) <= NOW) is due
+
+
 def test_without_the_instance_id_no_renewal_is_made_up(tmp_path: Path, authority: Authority) -> None:
     place(tmp_path, authority, KUBELET, issued=NOW)
     assert {one.renews for one in take_inventory(NOW, "", str(tmp_path)).certificates} == {""}

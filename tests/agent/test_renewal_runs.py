@@ -14,9 +14,11 @@ from agent.run_state import LastRun
 from agent.settings import Settings
 from agent.sync import due, sync
 from agent.telling import RENEWAL_FAILED
+from pki.authority import Authority
 from tests.agent.boot_double import SETTINGS, NodeDouble
 from tests.units.sample import manifest
 from units.errors import BootwrightError, Refused, Retryable
+from units.manifest import Manifest
 from units.status import CertificateState, Condition
 
 UNREACHABLE = Retryable(
@@ -48,7 +50,7 @@ class RenewingDouble(NodeDouble):
 
     def certificates(self, jitter_key: str) -> tuple[CertificateState, ...]:
         for path, state in self.memory.files.entries.items():
-            if path.endswith(".pem") and state.content is not None:
+            if path.endswith((".pem", ".crt")) and state.content is not None:
                 target = self.folder / path.removeprefix("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(state.content)
@@ -171,6 +173,35 @@ def test_once_the_cause_is_gone_so_is_the_warning(tmp_path: Path, role: str) -> 
     assert boot(node) == 0
     assert node.reporter.status.conditions == ()
     assert node.next_try() > timedelta(hours=1)
+
+
+def test_a_worker_that_takes_a_rotations_phase_before_the_issuer_asks_again_in_a_minute(tmp_path: Path) -> None:
+    """Its leaves are not due by their age, only by who signed them."""
+    node = booted(tmp_path, "node")
+    before = {one.path: one.not_before for one in node.reporter.status.certificates if one.renews}
+    new = Authority.create("kubernetes", node.memory.clock.now())
+    node.manifest = signed_by(new, node.manifest)
+    assert boot(node) == 0
+    found = node.condition_now
+    assert (found.code, found.severity, "issuer-behind" in found.message) == (RENEWAL_FAILED, "warning", True)
+    assert "trust status" in found.remedy
+    assert node.next_try() == timedelta(minutes=1)
+    assert {one.path: one.not_before for one in node.reporter.status.certificates if one.renews} == before
+    node.memory.secrets.authorities["kubernetes"] = new
+    node.move_to(node.memory.clock.now() + timedelta(minutes=1))
+    assert "due for renewal" in due(node.last(), node.memory.clock.now())
+    assert boot(node) == 0
+    assert node.reporter.status.conditions == ()
+    signers = {one.signer for one in node.reporter.status.certificates if one.renews}
+    assert signers == {new.certificate.key_identifier[:16]}
+    assert node.next_try() > timedelta(hours=1)
+
+
+def signed_by(new: Authority, before: Manifest) -> Manifest:
+    """Phase `sign`: both are trusted."""
+    (old,) = before.trust.authorities
+    both = old.model_copy(update={"bundle": new.certificate.pem.decode() + old.bundle})
+    return before.model_copy(update={"trust": before.trust.model_copy(update={"authorities": (both,)})})
 
 
 def test_a_node_that_never_had_a_certificate_has_the_issuers_own_code(tmp_path: Path) -> None:

@@ -186,6 +186,19 @@ def test_phase_sign_issues_every_leaf_of_the_authority_again_and_no_other_phase_
     assert machine.leaves() == after
 
 
+def test_a_worker_ahead_of_the_issuer_writes_nothing_and_says_what_it_waits_for() -> None:
+    worker = node("node")
+    worker.take("kubernetes", "before")
+    worker.take("kubernetes", "add")
+    before = worker.leaves()
+    report = converge(plan(manifest_in("kubernetes", "sign", "node"), worker.facts), worker.machine.host)
+    assert report.failure is not None
+    assert (report.failure.code, report.failure.exit_code) == ("issuer-behind", 4)
+    assert worker.leaves() == before
+    worker.take("kubernetes", "sign")
+    assert all(issued_by(leaf, successor("kubernetes")) for leaf in worker.leaves().values())
+
+
 def snapshots(rotated: str) -> dict[tuple[str, str], Node]:
     """Each machine as it is in each phase."""
     taken = {}
