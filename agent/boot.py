@@ -76,11 +76,12 @@ def boot(node: Node, *, repair: bool = True) -> int:
         with reporter.phase("converging"):
             applied = _apply(node, target, repair=repair)
         exit_code = tell_applied(reporter, applied)
+        certificates = node.certificates(target.facts.instance_id)
         if applied.end == "failed":
+            reporter.update(certificates=certificates)  # one that has expired may be what it fails of
             reporter.finish(exit_code)
             return exit_code
         reporter.whole_run_done()
-        certificates = node.certificates(target.facts.instance_id)
         reporter.update(certificates=with_next_try(certificates, reporter) if applied.postponed else certificates)
         mark_outcome(node.rollout_store(), target, applied)
     except (BootwrightError, PkiError) as error:

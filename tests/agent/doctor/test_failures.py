@@ -1,4 +1,5 @@
-"""The twenty most likely failures of a joining node: `agent status` and `agent doctor` both name the cause.
+"""The twenty most likely failures of a joining node: `agent status`, `agent doctor` and `coordinator validate` all
+name the cause.
 
 docs/troubleshooting.md lists them in words; tests/docs/test_troubleshooting.py holds both lists together.
 """
@@ -37,8 +38,12 @@ from units.errors import Retryable
 from units.manifest import EtcdCluster, EtcdMember, Release, encode_release
 
 
-def named_by_both(ward: Ward, code: str, check: str, *words: str, doctor: str = "") -> Examined:
-    """Boots; then status shows `code` and the words with something to do, and the doctor's first cause is `check`."""
+def named_by_all(
+    ward: Ward, code: str, check: str, *words: str, doctor: str = "", reaches_store: bool = True
+) -> Examined:
+    """Boots; then `agent status` shows `code` and the words with something to do, the doctor's first cause is `check`,
+    and `coordinator validate` says code and words too: from the store, or else from the console.
+    """
     ward.boot()
     screen = ward.screen()
     assert f"{code} since" in screen, screen
@@ -49,11 +54,18 @@ def named_by_both(ward: Ward, code: str, check: str, *words: str, doctor: str = 
     for word in words:
         assert word in screen, screen
         assert word in cause.finding.found, cause
+    assert (ward.sent is not None) == reaches_store
+    told = ward.from_afar()
+    assert f"{code}: " in told, told
+    assert "has not yet joined" in told or reaches_store, told
+    for word in (*words, "what to do: "):
+        assert word in told, told
     return cause
 
 
 def test_a_healthy_worker_boots_and_nothing_is_wrong(worker: Ward) -> None:
     assert worker.boot().stage == "ready", worker.screen()
+    assert worker.from_afar() == ""
     bad = [one for one in worker.diagnose() if one.finding.state in ("fail", "warn")]
     assert bad == []
 
@@ -68,61 +80,63 @@ def test_a_healthy_control_plane_node_boots_and_nothing_is_wrong(control_plane: 
 
 def test_01_no_imds(worker: Ward) -> None:
     worker.imds_url = f"http://127.0.0.1:{free_port()}"
-    named_by_both(worker, "imds-unreachable", "imds", "Connection refused")
+    named_by_all(worker, "imds-unreachable", "imds", "Connection refused", reaches_store=False)
 
 
 def test_02_imds_turned_off(worker: Ward) -> None:
     worker.imds_instance.view = dataclasses.replace(worker.imds_instance.view, endpoint_enabled=False)
-    named_by_both(worker, "imds-disabled", "imds", "turned off")
+    named_by_all(worker, "imds-disabled", "imds", "turned off", reaches_store=False)
 
 
 def test_02_a_hop_limit_that_eats_the_token(worker: Ward) -> None:
     """The answer dies on its way: the request never ends."""
     worker.imds_instance.faults.set_imds(INSTANCE, absent="hang")
-    cause = named_by_both(worker, "imds-unreachable", "imds")
+    cause = named_by_all(worker, "imds-unreachable", "imds", reaches_store=False)
     assert "hop limit" in cause.finding.fix
 
 
 def test_03_no_instance_profile(worker: Ward) -> None:
     worker.imds_instance.view = dataclasses.replace(worker.imds_instance.view, role="")
-    cause = named_by_both(worker, "imds-no-credentials", "credentials", "no role credentials")
+    cause = named_by_all(worker, "imds-no-credentials", "credentials", "no role credentials", reaches_store=False)
     assert "instance profile" in cause.finding.fix
 
 
 def test_04_a_bucket_in_another_region(worker: Ward) -> None:
     body = b"<Error><Code>PermanentRedirect</Code></Error>"
     worker.bench.overrides["*"] = Answer(301, body, {"x-amz-bucket-region": "eu-north-1"})
-    named_by_both(worker, "s3-wrong-region", "s3", "lies in eu-north-1")
+    named_by_all(worker, "s3-wrong-region", "s3", "lies in eu-north-1", reaches_store=False)
 
 
 def test_05_a_bucket_that_does_not_exist(worker: Ward, moto_endpoint: str) -> None:
     worker.endpoint = moto_endpoint
     worker.enroll()
-    named_by_both(worker, "s3-no-such-bucket", "s3", f"'{BUCKET}' does not exist")
+    named_by_all(worker, "s3-no-such-bucket", "s3", f"'{BUCKET}' does not exist", reaches_store=False)
 
 
 def test_06_access_denied_on_the_metadata(worker: Ward) -> None:
     worker.bench.deny(f"{METADATA}timestamp.json")
-    named_by_both(worker, "s3-access-denied", "s3", "timestamp.json to role nodes")
+    named_by_all(worker, "s3-access-denied", "s3", "timestamp.json to role nodes")
 
 
 def test_07_a_name_that_does_not_resolve(worker: Ward) -> None:
     worker.endpoint = "http://s3.eu-west-1.amazonaws.invalid"
     worker.enroll()
-    named_by_both(worker, "s3-unreachable", "dns", "Name or service not known", doctor="dns-not-resolved")
+    named_by_all(
+        worker, "s3-unreachable", "dns", "Name or service not known", doctor="dns-not-resolved", reaches_store=False
+    )
 
 
 def test_08_a_clock_ten_minutes_off(worker: Ward) -> None:
     worker.ahead = 600
     worker.ports["issuer"] = lambda manifest: IssuerClient(manifest, worker.patient.imds(), now=worker.now)
-    cause = named_by_both(worker, "clock-wrong", "clock", "ahead of")
+    cause = named_by_all(worker, "clock-wrong", "clock", "ahead of")
     assert "10 min" in cause.finding.found
 
 
 def test_09_metadata_that_expired_long_ago(worker: Ward) -> None:
     worker.bench.publisher.lifetimes["timestamp"] = -31
     worker.publish()
-    named_by_both(worker, "trust-freeze-expired", "trust", "freeze attack")
+    named_by_all(worker, "trust-freeze-expired", "trust", "freeze attack")
 
 
 def test_10_an_old_state_of_the_repository_put_back(worker: Ward) -> None:
@@ -131,7 +145,7 @@ def test_10_an_old_state_of_the_repository_put_back(worker: Ward) -> None:
     assert worker.boot().stage == "ready"
     worker.bench.objects.clear()
     worker.bench.objects.update(old)
-    named_by_both(worker, "trust-rollback", "trust", "put an old state")
+    named_by_all(worker, "trust-rollback", "trust", "put an old state")
 
 
 def test_11_a_document_of_another_group(worker: Ward) -> None:
@@ -139,7 +153,7 @@ def test_11_a_document_of_another_group(worker: Ward) -> None:
     other = manifest.model_copy(update={"group": manifest.group.model_copy(update={"name": "other"})})
     release = Release(serial=8, published="2026-06-01T00:00:00Z", stable=other)
     worker.bench.publisher.publish({worker.group: encode_release(release)})
-    named_by_both(worker, "manifest-for-another-group", "trust", "group 'other'")
+    named_by_all(worker, "manifest-for-another-group", "trust", "group 'other'")
 
 
 @pytest.fixture
@@ -158,29 +172,29 @@ def small_disk(worker: Ward) -> Iterator[Ward]:
 def test_12_a_full_disk(small_disk: Ward) -> None:
     with pytest.raises(OSError, match="No space left"):
         small_disk.path("/var/lib/bootwright/log").write_bytes(b"x" * 2**21)
-    named_by_both(small_disk, "trust-disk-full", "disk", "full", doctor="disk-full")
+    named_by_all(small_disk, "trust-disk-full", "disk", "full", doctor="disk-full")
 
 
 def test_13_a_kernel_without_a_module(worker: Ward) -> None:
     worker.path("/sys/module/br_netfilter/initstate").unlink()
     worker.path("/sys/module/br_netfilter").rmdir()
     worker.tools.no_modules.add("br_netfilter")
-    named_by_both(worker, "module-missing", "kernel", "kernel module br_netfilter")
+    named_by_all(worker, "module-missing", "kernel", "kernel module br_netfilter")
 
 
 def test_13_a_kernel_without_a_sysctl(worker: Ward) -> None:
     worker.path("/proc/sys/vm/overcommit_memory").unlink()
-    named_by_both(worker, "sysctl-missing", "kernel", "this kernel has no sysctl vm.overcommit_memory")
+    named_by_all(worker, "sysctl-missing", "kernel", "this kernel has no sysctl vm.overcommit_memory")
 
 
 def test_14_containerd_does_not_start(worker: Ward) -> None:
     worker.tools.broken["containerd.service"] = "containerd: failed to load TOML: /etc/containerd/config.toml"
-    named_by_both(worker, "unit-not-started", "containerd", "containerd.service", "failed to load TOML")
+    named_by_all(worker, "unit-not-started", "containerd", "containerd.service", "failed to load TOML")
 
 
 def test_15_kubelet_crashes(worker: Ward) -> None:
     worker.tools.broken["kubelet.service"] = "failed to run Kubelet: invalid configuration: cgroupDriver"
-    named_by_both(worker, "unit-not-started", "kubelet", "kubelet.service", "invalid configuration: cgroupDriver")
+    named_by_all(worker, "unit-not-started", "kubelet", "kubelet.service", "invalid configuration: cgroupDriver")
 
 
 def test_16_a_port_taken_by_somebody_else(worker: Ward) -> None:
@@ -188,7 +202,7 @@ def test_16_a_port_taken_by_somebody_else(worker: Ward) -> None:
     with socket.create_server(("127.77.0.1", 10250)):
         worker.listening = lambda: tuple(one for one in listeners() if one.address == "127.77.0.1")
         worker.tools.broken["kubelet.service"] = "listen tcp 127.77.0.1:10250: bind: address already in use"
-        cause = named_by_both(worker, "unit-not-started", "ports", "10250", doctor="port-taken")
+        cause = named_by_all(worker, "unit-not-started", "ports", "10250", doctor="port-taken")
         assert "address already in use" in worker.screen()
         assert "pid" in cause.finding.found
 
@@ -242,7 +256,7 @@ def test_17_a_volume_that_another_machine_holds(control_plane: Ward, moto_endpoi
             waits=OneTry(),
             memory=VolumeMemory(ward.path("/var/lib/bootwright/volumes")),
         )
-        named_by_both(ward, "volume-held", "volumes", volume, f"held by {other} (running)")
+        named_by_all(ward, "volume-held", "volumes", volume, f"held by {other} (running)")
 
 
 @pytest.mark.slow
@@ -261,7 +275,7 @@ def test_18_an_etcd_without_a_quorum(control_plane: Ward, tmp_path: Any) -> None
         ward.probes.real = lambda asked: said if f":{ports['metrics_port']}/" in asked else None
         with ward.path("/proc/self/mountinfo").open("a") as table:
             table.write("30 22 259:2 / /var/lib/etcd/main rw,relatime - ext4 /dev/nvme1n1 rw\n")
-        named_by_both(ward, "etcd-not-ready", "etcd", "not ready")
+        named_by_all(ward, "etcd-not-ready", "etcd", "not ready")
 
 
 def test_19_an_expired_certificate(worker: Ward) -> None:
@@ -285,6 +299,7 @@ def test_19_an_expired_certificate(worker: Ward) -> None:
     worker.ports["issuer"] = lambda _manifest: Silent()
     worker.boot()
     assert "client.pem has expired" in worker.screen()
+    assert "client.pem has expired" in worker.from_afar()
     worker.path("/run/bootwright/status.json").unlink()  # what the issuer said last is another cause
     cause = worker.cause()
     assert (cause.check, cause.finding.code) == ("certificates", "certificate-expired")
@@ -296,20 +311,20 @@ def test_20_an_issuer_that_refuses(worker: Ward, code: str) -> None:
     said = "profile is nodes-old, group node is bound to nodes"
     worker.api.refusal = {"code": code, "message": said, "remedy": "correct the launch template"}
     worker.ports["issuer"] = lambda manifest: IssuerClient(manifest, worker.patient.imds(), now=worker.now)
-    named_by_both(worker, code, "issuer", said)
+    named_by_all(worker, code, "issuer", said)
 
 
 def test_21_an_api_endpoint_that_nobody_answers_at(worker: Ward) -> None:
     worker.api_port = free_port()
     worker.publish()
     worker.ports["issuer"] = lambda manifest: IssuerClient(manifest, worker.patient.imds(), now=worker.now)
-    named_by_both(worker, "issuer-unreachable", "api-endpoint", "Connection refused", doctor="api-unreachable")
+    named_by_all(worker, "issuer-unreachable", "api-endpoint", "Connection refused", doctor="api-unreachable")
 
 
 def test_21_an_api_endpoint_of_another_authority(worker: Ward) -> None:
     worker.api.certify(type(worker.authority).create("kubernetes", datetime.now(UTC)))
     worker.ports["issuer"] = lambda manifest: IssuerClient(manifest, worker.patient.imds(), now=worker.now)
-    named_by_both(worker, "issuer-not-trusted", "api-endpoint", doctor="api-not-trusted")
+    named_by_all(worker, "issuer-not-trusted", "api-endpoint", doctor="api-not-trusted")
 
 
 def test_the_port_of_a_stranger_is_named_with_its_program() -> None:

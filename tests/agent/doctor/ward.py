@@ -14,6 +14,7 @@ from typing import Any
 
 from agent import settings as enrolment
 from agent.aws.imds import Instance
+from agent.aws.s3 import S3, Bucket
 from agent.boot import boot
 from agent.certificates import list_certificates
 from agent.doctor.checks import diagnose
@@ -33,18 +34,23 @@ from agent.trust import VerifiedRelease
 from agent.trust_state import BAKED_ROOT, STATE
 from pki.authority import Authority
 from tests.agent.boot_double import NodeDouble, machine_facts
+from tests.agent.conftest import Answer as HttpAnswer
+from tests.agent.doctor.desk import Desk
+from tests.agent.doctor.imds import INSTANCE
 from tests.agent.doctor.imds import Instance as ImdsInstance
 from tests.agent.doctor.served_api import ApiDouble
 from tests.agent.doctor.tools_double import ToolsDouble
-from tests.agent.repository.conftest import Bench
+from tests.agent.repository.conftest import BUCKET, Bench
 from tests.units.sample import manifest as sample_manifest
 from units.host import Answer, Host
 from units.manifest import Api, Cluster, Identity, Manifest, Release, encode_release
 from units.memory import MemoryClock
 from units.paths import PKI
 from units.services.base import SYSCTLS, TUNING
-from units.status import NodeStatus
+from units.status import CertificateState, NodeStatus, encode_status
 
+STATUS_KEY = f"status/{INSTANCE}.json"
+Respond = Callable[[str, str, dict[str, str], bytes], HttpAnswer]
 LIVE: dict[str, Any] = {
     "machine": {
         "memory_used_bytes": 0,
@@ -92,9 +98,13 @@ class WardNode(NodeDouble):
 
     def connect(self, settings: Settings, _instance: Instance) -> None:
         self.settings = settings
+        self.reporter.publish = lambda status: self.ward.send(settings, status)
 
     def verified_release(self) -> VerifiedRelease:
         return self.ward.repository(self.settings).refresh()
+
+    def certificates(self, jitter_key: str) -> tuple[CertificateState, ...]:
+        return list_certificates(self.ward.now(), jitter_key, str(self.ward.path(PKI)))
 
     def host(self, manifest: Manifest) -> Host:
         host = self.memory.host
@@ -111,6 +121,8 @@ class Ward:
         self.imds_url = imds.url
         self.ahead = 0.0  # seconds that this machine's clock is off
         self.endpoint = bench.server.url
+        self.sent: bytes | None = None  # the status object in the bucket
+        bench.server.respond = self._bucket_that_takes_a_status(bench.server.respond)
         self.listening: Callable[[], tuple[Listener, ...]] = lambda: ()
         # Of the host in memory, what real adapters stand in for.
         self.ports: dict[str, Callable[[Manifest], Any]] = {
@@ -130,6 +142,17 @@ class Ward:
         bench.clock.time = bench.publisher.now = now
         _healthy(root)
         self.publish()
+
+    def _bucket_that_takes_a_status(self, others: Respond) -> Respond:
+        """A bucket that refuses everything refuses this too."""
+
+        def respond(method: str, path: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
+            if (method, path) != ("PUT", f"/{BUCKET}/demo/{STATUS_KEY}") or "*" in self.bench.overrides:
+                return others(method, path, headers, body)
+            self.sent = body
+            return HttpAnswer(200, b"", {"ETag": '"1"'})
+
+        return respond
 
     @property
     def patient(self) -> Patient:
@@ -191,18 +214,21 @@ class Ward:
         self.imds_instance.view = dataclasses.replace(self.imds_instance.view, user_data=text.encode())
 
     def repository(self, settings: Settings) -> Repository:
-        from agent.aws.s3 import S3, Bucket
-
-        bucket = Bucket(settings.bucket, settings.region or "eu-west-1", settings.endpoint)
-        store = S3(bucket, self.patient.imds().credentials, waits=OneTry())
         return Repository(
             settings,
-            store,
+            self.store(settings),
             clock=MemoryClock(at=self.now()),
             state_dir=self.path(STATE),
             baked_root=self.path(BAKED_ROOT),
             waits=OneTry(),
         )
+
+    def send(self, settings: Settings, status: NodeStatus) -> None:
+        self.store(settings).put(f"{settings.prefix}{STATUS_KEY}", encode_status(status))
+
+    def store(self, settings: Settings) -> S3:
+        bucket = Bucket(settings.bucket, settings.region or "eu-west-1", settings.endpoint)
+        return S3(bucket, self.patient.imds().credentials, waits=OneTry())
 
     def boot(self) -> NodeStatus:
         """Through the agent's own story; the status lies where `agent status` reads it."""
@@ -220,6 +246,13 @@ class Ward:
         with redirect_stdout(text):
             print_screen(status.model_copy(update={"certificates": certificates}), LIVE, self.now())
         return text.getvalue()
+
+    def from_afar(self) -> str:
+        """What `coordinator validate` says of this machine."""
+        status = self.node.reporter.status
+        desk = Desk(self.bench.publisher, self.manifest(), self.root.with_name("desk"))
+        faults = desk.validate(status, self.sent)
+        return "\n".join(f"{fault.message}\n  what to do: {fault.remedy}" for fault in faults)
 
     def diagnose(self) -> tuple[Examined, ...]:
         return diagnose(self.patient)
