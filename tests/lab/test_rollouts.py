@@ -1,95 +1,45 @@
 """Rollouts on real machines: a good change goes out in waves, a bad one touches one machine, which restores itself."""
 
 import json
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from tests.lab.live import TIMER, LiveNode, live_cluster
-from tests.lab.scenario import GROUP, WORKERS, Scenario
+from tests.lab.fleet import BEGUN, COMMITTED, RESTARTING, SETTLING, SIZE, UNDOING, Fleet, cut_each_at, live_fleet
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(2400)]
 
-SIZE = 3
 KUBELET = "systemctl show --value --property=ExecMainStartTimestampMonotonic kubelet.service"
 OTHERS = "systemctl show --value --property=ExecMainStartTimestampMonotonic containerd.service chrony.service"
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    control_plane: LiveNode
-    workers: tuple[LiveNode, ...]
-
-    @property
-    def scenario(self) -> Scenario:
-        return self.control_plane.scenario
-
-    def publish(self, **workers: Any) -> None:
-        """Fields of the group `workers`, which alone changes."""
-        import yaml
-
-        spec = yaml.safe_load(self.scenario.spec.read_text())
-        (group,) = [group for group in spec["instanceGroups"] if group["name"] == WORKERS]
-        group.update(workers)
-        self.scenario.spec.write_text(yaml.safe_dump(spec, sort_keys=False))
-        self.scenario.coordinator("publish", "--yes")
-
-    def sync(self) -> None:
-        """What the timers would do within the minute, in no order of our choosing."""
-        for worker in self.workers:
-            worker.agent("sync")
-
-    def off(self, manifest: str) -> list[LiveNode]:
-        """Those that run another one."""
-        return [worker for worker in self.workers if worker.status()["manifest"] != manifest]
-
-    def rollout(self) -> dict[str, Any] | None:
-        found = json.loads(self.scenario.ask_coordinator("rollout", "status", "--json").stdout)
-        return next((one for one in found["rollouts"] if one["group"] == WORKERS), None)
-
-    def advance(self) -> str:
-        """Once the bake time of a second has passed."""
-        time.sleep(1.5)
-        done = self.scenario.ask_coordinator("advance")
-        return str(done.stdout + done.stderr)
+WAVES = (1, 2, SIZE)  # in one zone: the canary, one more, all
+LABELLED = "grep -c example.com/pool={} /etc/systemd/system/kubelet.service || true"
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with live_cluster(tmp_path_factory.mktemp("rollouts")) as scenario:
-        spec = scenario.spec.read_text()
-        scenario.spec.write_text(spec + "rollout:\n  bakeSeconds: 1\n")
-        instances = [scenario.launch(GROUP), *(scenario.launch(WORKERS) for _number in range(SIZE))]
-        for instance in instances:
-            scenario.wait_until_ready(instance)
-        control_plane, *workers = (LiveNode(scenario, instance) for instance in instances)
-        for worker in workers:
-            worker.sh(f"systemctl stop {TIMER}")  # the test says when a machine polls
-        yield Fleet(control_plane, tuple(workers))
+    with live_fleet(tmp_path_factory.mktemp("rollouts")) as fleet:
+        yield fleet
 
 
 def test_a_good_change_goes_out_in_waves_and_restarts_only_what_it_must(fleet: Fleet) -> None:
     before = [(worker.sh(KUBELET), worker.sh(OTHERS)) for worker in fleet.workers]
-    stable = fleet.workers[0].status()["manifest"]
+    stable = fleet.stable()
     fleet.publish(labels={"example.com/pool": "a"})
     fleet.sync()
     (canary,) = fleet.off(stable)
-    assert canary.sh("grep -c example.com/pool=a /etc/systemd/system/kubelet.service") == "1"
+    assert canary.sh(LABELLED.format("a")) == "1"
     fleet.sync()  # nobody else is let in without the coordinator
     assert fleet.off(stable) == [canary]
-    for size in range(2, SIZE + 1):  # in one zone: the canary, one more, all
+    for size in WAVES[1:]:
         fleet.advance()
         fleet.sync()
         assert len(fleet.off(stable)) == size
     fleet.advance()
     assert fleet.rollout() is None
     fleet.sync()
-    statuses = [worker.status() for worker in fleet.workers]
+    statuses = fleet.statuses()
     assert [(status["stage"], status["why"]) for status in statuses] == [("ready", "on the stable manifest")] * SIZE
-    assert len({status["manifest"] for status in statuses}) == 1
+    assert fleet.stable() != stable
     for worker, (kubelet, others) in zip(fleet.workers, before, strict=True):
         assert worker.sh(KUBELET) != kubelet
         assert worker.sh(OTHERS) == others
@@ -98,7 +48,7 @@ def test_a_good_change_goes_out_in_waves_and_restarts_only_what_it_must(fleet: F
 def test_a_manifest_that_kills_kubelet_touches_one_machine_which_restores_itself(fleet: Fleet) -> None:
     if fleet.scenario.provided.real:
         pytest.skip("what kills the double of kubelet does not kill the real one")
-    stable = fleet.workers[0].status()["manifest"]
+    stable = fleet.stable()
     fleet.publish(kubelet={"resolvConf": "/etc/there-is-no-such-file"})
     fleet.sync()
     (touched,) = [worker for worker in fleet.workers if worker.status()["conditions"]]
@@ -110,42 +60,97 @@ def test_a_manifest_that_kills_kubelet_touches_one_machine_which_restores_itself
     assert "/etc/there-is-no-such-file" not in touched.sh("cat /var/lib/kubelet/config.yaml")
     fleet.sync()
     assert fleet.off(stable) == []
-    said = fleet.advance()
-    assert "halt" in said
+    assert "halt" in fleet.advance()
     rollout = fleet.rollout()
     assert rollout is not None
-    assert rollout["state"] == "halted"
+    assert (rollout["state"], rollout["failed"]) == ("halted", [touched.instance_id])
     text = fleet.scenario.ask_coordinator("rollout", "status").stdout
     assert touched.instance_id in text
     assert "kubelet" in text
+    judged = json.loads(fleet.scenario.ask_coordinator("validate", "--json").stdout)
+    (fault,) = [fault for fault in judged["failures"] if "manifest-undone" in fault["message"]]
+    assert touched.status()["node_name"] in fault["name"]
 
 
 def test_an_abort_returns_everything_and_the_next_serial_goes_through(fleet: Fleet) -> None:
-    fleet.scenario.coordinator("rollout", "abort", WORKERS)
+    fleet.scenario.coordinator("rollout", "abort")
     assert fleet.rollout() is None
     fleet.sync()
-    assert [worker.status()["conditions"] for worker in fleet.workers] == [[]] * SIZE
+    assert [status["conditions"] for status in fleet.statuses()] == [[]] * SIZE
+    stable = fleet.stable()
     fleet.publish(kubelet={}, labels={"example.com/pool": "b"})
-    for _wave in range(SIZE):
+    first = fleet.in_order()[: WAVES[1]]
+    cut_each_at(first[:1], [SETTLING])  # that the canary loses power meanwhile changes nothing
+    fleet.advance()
+    fleet.sync()
+    assert {worker.instance_id for worker in fleet.off(stable)} == {worker.instance_id for worker in first}
+    fleet.scenario.coordinator("rollout", "abort")
+    fleet.sync()
+    assert fleet.stable() == stable
+    assert [worker.sh(LABELLED.format("b")) for worker in fleet.workers] == ["0"] * SIZE
+
+    fleet.publish(labels={"example.com/pool": "c"})
+    for _wave in WAVES:
         fleet.sync()
         fleet.advance()
     assert fleet.rollout() is None
     fleet.sync()
-    units = [worker.sh("grep -c example.com/pool=b /etc/systemd/system/kubelet.service") for worker in fleet.workers]
-    assert units == ["1"] * SIZE
+    assert [worker.sh(LABELLED.format("c")) for worker in fleet.workers] == ["1"] * SIZE
 
 
+@pytest.mark.nightly
+def test_every_machine_loses_power_at_another_step_and_all_converge_within_the_budget(fleet: Fleet) -> None:
+    stable = fleet.stable()
+    fleet.publish(labels={"example.com/pool": "d"})
+    rollout = fleet.rollout()
+    assert rollout is not None
+    order, points = fleet.in_order(), (BEGUN, RESTARTING, SETTLING, COMMITTED)
+    for before, size in zip((0, *WAVES), WAVES, strict=False):
+        cut_each_at(order[before:size], points[before:size])
+        assert {worker.instance_id for worker in fleet.off(stable)} == {one.instance_id for one in order[:size]}
+        assert fleet.outcomes(rollout["rollout"], "failed") == set()
+        assert fleet.outcomes(rollout["rollout"], "ok") == {one.instance_id for one in order[:size]}
+        fleet.advance()
+    assert fleet.rollout() is None
+    fleet.sync()
+    assert [(status["stage"], status["conditions"], status["drift"]) for status in fleet.statuses()] == [
+        ("ready", [], [])
+    ] * SIZE
+    assert [worker.sh(LABELLED.format("d")) for worker in fleet.workers] == ["1"] * SIZE
+
+
+@pytest.mark.nightly
+def test_a_bad_manifest_whose_undoing_is_cut_off_touches_one_machine_too(fleet: Fleet) -> None:
+    if fleet.scenario.provided.real:
+        pytest.skip("what kills the double of kubelet does not kill the real one")
+    stable = fleet.stable()
+    fleet.publish(kubelet={"resolvConf": "/etc/there-is-no-such-file-either"})
+    rollout, canary = fleet.rollout(), fleet.in_order()[0]
+    assert rollout is not None
+    cut_each_at([canary], [UNDOING])
+    fleet.sync()
+    assert fleet.off(stable) == []
+    assert fleet.outcomes(rollout["rollout"], "failed") == {canary.instance_id}
+    assert "/etc/there-is-no-such-file-either" not in canary.sh("cat /var/lib/kubelet/config.yaml")
+    assert "halt" in fleet.advance()
+    fleet.scenario.coordinator("rollout", "abort")
+    fleet.publish(kubelet={})
+    fleet.sync()
+    assert [status["conditions"] for status in fleet.statuses()] == [[]] * SIZE
+
+
+@pytest.mark.nightly
 def test_a_node_that_was_changed_by_hand_says_so_takes_no_candidate_and_is_told_from_afar(fleet: Fleet) -> None:
     worker = fleet.workers[0]
     worker.sh("echo '# by hand' >> /etc/crictl.yaml")
-    fleet.publish(labels={"example.com/pool": "c"})
-    for _wave in range(SIZE):
+    fleet.publish(labels={"example.com/pool": "e"})
+    for _wave in WAVES:
         fleet.sync()
         fleet.advance()
     assert worker.status()["drift"] == ["file:/etc/crictl.yaml"]
     assert worker.status()["choice"] == "keep"
     worker.agent("boot")  # a boot repairs
-    for _wave in range(SIZE):
+    for _wave in WAVES:
         fleet.sync()
         fleet.advance()
     assert fleet.rollout() is None
