@@ -3,6 +3,7 @@
 `agent.sync` decides whether there is any of it to do, and loads this then.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from units.manifest import Manifest
 from units.paths import authority_bundle
 
 _AUTHORITY = authority_bundle("kubernetes")
+_STARTING_SECONDS = 60.0  # for all of it; others wait at most two minutes for the agent's lock (agent.run_state)
 
 
 class Node(Protocol):
@@ -29,19 +31,26 @@ class Node(Protocol):
 
 
 def found_cluster(node: Node, issued: Path, *, authority: str = _AUTHORITY) -> bool:
-    """False while the API server is not ready, or this node's own Node not there: all of it is tried again in a minute,
-    and the stamp that ends this is written when everything is done.
+    """False if the API server is not ready, or this node's own Node not there, for a minute: all of it is tried again
+    a minute later, and the stamp that ends this is written when everything is done.
+
+    It is waited for because the first worker waits for these objects (the first sync begins as soon as a boot ends).
     """
     manifest, status = node.running(), node.reporter.status
     host = node.host(manifest)
-    if not api_server_ready(manifest, host, status.private_ip):
+    patience = _Patience(node.reporter, host)
+    if not patience.until(
+        lambda: api_server_ready(manifest, host, status.private_ip), "the API server to start, for the first objects"
+    ):
         return False
     put_cluster_objects(manifest, host, status.private_ip, authority=authority)
     with connected(
         manifest, host, status.private_ip, agent_identity(status.instance_id), authority=authority
     ) as cluster:
         wait_for_rights(cluster, status.node_name, host.clock)
-        if not label_own_node(cluster, manifest, status.node_name):
+        if not patience.until(
+            lambda: label_own_node(cluster, manifest, status.node_name), "kubelet to register this node, for its labels"
+        ):
             return False
         with IssuedMarks(issued) as marks:
             label_issued_nodes(cluster, manifest, marks)
@@ -62,3 +71,25 @@ def label_nodes(node: Node, issued: Path, *, own: bool, authority: str = _AUTHOR
     ):
         labelled = int(own and label_own_node(cluster, manifest, status.node_name))
         return labelled + label_issued_nodes(cluster, manifest, marks)
+
+
+class _Patience:
+    """Waits that share one minute. While one lasts the status says so, and not any more when it is over."""
+
+    def __init__(self, reporter: Reporter, host: Host) -> None:
+        self._reporter = reporter
+        self._clock = host.clock
+        self._deadline = host.clock.monotonic() + _STARTING_SECONDS
+
+    def until(self, done: Callable[[], bool], what: str) -> bool:
+        """Whether it was done in time; it is tried at least once, and then every second."""
+        if done():
+            return True
+        try:
+            while self._clock.monotonic() < self._deadline:
+                self._clock.wait(1.0, f"waiting for {what}")
+                if done():
+                    return True
+            return False
+        finally:
+            self._reporter.update(waiting_for="", force=True)

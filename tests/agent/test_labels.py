@@ -250,6 +250,41 @@ def test_an_api_server_of_another_authority_is_not_talked_to(scene: Scene) -> No
     assert scene.server.asked == []
 
 
+def test_an_api_server_and_a_node_that_come_within_the_minute_are_waited_for(scene: Scene) -> None:
+    """The first worker waits for these objects: the next poll, a minute away, would be late."""
+    clock, shown = scene.node.memory.clock, []
+    active = set(scene.node.memory.systemd.active)
+    scene.node.memory.systemd.active.clear()
+
+    def wait(seconds: float, reason: str) -> None:
+        clock.ticks += seconds
+        shown.append(reason)
+        if len(shown) == 3:
+            scene.node.memory.systemd.active |= active
+        if len(shown) == 5:
+            scene.server.nodes[OWN] = NodeRecord("uid-own")
+
+    clock.wait = wait  # type: ignore[method-assign]
+    assert scene.found()
+    assert [reason.split(",")[0] for reason in shown] == [
+        *["waiting for the API server to start"] * 3,
+        *["waiting for kubelet to register this node"] * 2,
+    ]
+    assert scene.node.reporter.status.waiting_for == ""
+
+
+def test_what_does_not_come_within_a_minute_is_left_to_the_next_poll(scene: Scene) -> None:
+    active = set(scene.node.memory.systemd.active)
+    scene.node.memory.systemd.active.clear()
+    assert not scene.found()
+    assert scene.node.memory.clock.ticks == 60
+    assert scene.server.asked == []
+    scene.node.memory.systemd.active |= active
+    assert not scene.found(), "no Node"
+    scene.server.nodes[OWN] = NodeRecord("uid-own")
+    assert scene.found()
+
+
 def test_an_api_server_that_is_not_ready_is_left_alone(founded: Scene) -> None:
     founded.node.memory.systemd.active.clear()
     founded.mark("worker-1")
