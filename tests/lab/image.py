@@ -22,6 +22,8 @@ SUITE = "trixie"
 PACKER = cache.CHECKOUT / "packer"
 OVERLAY = Path(__file__).parent / "rootfs"
 CHROOT = SCRIPTS / "chroot.bash"
+# This module's own, those of tests.lab.stock, and those that Packer built (tests.lab.packer).
+RECORDS = ("images", "stock-images", "packer-images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,11 @@ def bake(extra_assets: Sequence[tuple[Path, str]] = ()) -> Image:
 
 def find(image_id: str) -> Image:
     """The baked image of that id. Raises FileNotFoundError naming those there are."""
-    record = cache.folder("images") / f"{image_id}.json"
-    known = sorted(path.stem for path in cache.folder("images").glob("*.json"))
-    if not record.exists():
-        raise FileNotFoundError(f"no image {image_id} in {record.parent}; baked here: {', '.join(known) or 'none'}")
-    path = Path(json.loads(record.read_text())["path"])
+    records = {path.stem: path for name in RECORDS for path in cache.folder(name).glob("ami-*.json")}
+    if image_id not in records:
+        known = ", ".join(sorted(records)) or "none"
+        raise FileNotFoundError(f"no image {image_id} in {cache.folder()}; baked here: {known}")
+    path = Path(json.loads(records[image_id].read_text())["path"])
     if not path.exists():
         raise FileNotFoundError(f"image {image_id} was baked here, but {path} is gone; bake it again")
     return Image(image_id, path)

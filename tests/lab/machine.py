@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from ipaddress import IPv4Interface
 from pathlib import Path
 
-from tests.lab import disks, image, mconsole, network, ssh
+from tests.lab import cow, disks, image, mconsole, network, ssh
 from tests.lab.kernel import kernel
 from tests.lab.power_on import HELPERS, SOCKETS, Hardware, network_arguments, write_script
 from tests.lab.processes import ProcessMark, kill_session, spawn
@@ -136,6 +136,12 @@ class Machine:
         rest = {key: value for key, value in self._state.volumes.items() if key != volume_id}
         self._save(replace(self._state, volumes=rest))
 
+    def copy_disk(self, target: Path) -> None:
+        """Its root disk as one raw file, the image's part included. Raises MachineError while it is on."""
+        if self.is_alive():
+            raise MachineError(f"{self.instance.id} is on: its disk would be copied without what it has not synced")
+        cow.flatten(self._root.written, target)
+
     def exec(self, argv: Sequence[str], *, timeout: float = 60) -> Completed:
         """Run a command in the guest as root; exit code 255 also when the guest cannot be reached.
 
@@ -191,12 +197,15 @@ class Machine:
         return network.tap_name(self.instance.id)
 
     @property
+    def _root(self) -> disks.Disk:
+        return disks.Disk(self.directory / "root.cow", self._state.image)
+
+    @property
     def _script(self) -> Path:
         return self.directory / "power-on"
 
     def _write_script(self) -> None:
         instance = self.instance
-        root = disks.Disk(self.directory / "root.cow", self._state.image)
         volumes = {
             plugged.device: disks.volume_disk(volume_id, plugged.path)
             for volume_id, plugged in self._state.volumes.items()
@@ -208,7 +217,7 @@ class Machine:
             memory_mib=instance.memory_mib,
             tap=self._tap,
             mac=instance.mac,
-            disks={"ubda": root, **volumes},
+            disks={"ubda": self._root, **volumes},
             kernel_arguments=(*address, *self._state.kernel_arguments),
         )
         write_script(self._script, kernel(), hardware)
@@ -223,16 +232,18 @@ class Machine:
 
 
 def launch(instance: Instance) -> Machine:
-    """The region's way to a machine (tests.lab.region.machines.Launch); `image_id` is one that image.bake() gave."""
+    """The region's way to a machine (tests.lab.region.machines.Launch): an image of the region's, or a baked one."""
     recorded = instance.directory / "machine.json"
     if recorded.exists():
         return Machine.at(instance.directory)
-    return Machine(State(instance, image.find(instance.image_id).path))
+    return Machine(State(instance, instance.image_disk or image.find(instance.image_id).path))
 
 
 def _decode(text: str) -> State:
     raw = json.loads(text)
-    instance = Instance(**{**raw["instance"], "directory": Path(raw["instance"]["directory"])})
+    told = raw["instance"]
+    disk = told.get("image_disk")
+    instance = Instance(**{**told, "directory": Path(told["directory"]), "image_disk": Path(disk) if disk else None})
     return State(
         instance=instance,
         image=Path(raw["image"]),

@@ -1,7 +1,8 @@
 """A machine double: keeps a diary of what the region did to it, and boots nothing.
 
 The diary is one JSON line per event in `diary.jsonl`. It misbehaves when told to: a file `busy-VOLUME` in its directory
-means that the guest holds that disk open, and an instance type of REFUSED never starts.
+means that the guest holds that disk open, `disk-unreadable` that no image can be made of it, and an instance type of
+REFUSED never starts.
 """
 
 import json
@@ -20,7 +21,7 @@ class MachineDouble:
         self._directory.mkdir(parents=True, exist_ok=True)
         self._power = self._directory / "power"
         self.console_path.touch()
-        self._note("launch", **{name: str(getattr(instance, name)) for name in ("private_ip", "mac", "zone")})
+        self._note("launch", **{name: str(getattr(instance, name)) for name in ("private_ip", "mac", "zone", "image_disk")})
 
     @property
     def console_path(self) -> Path:
@@ -53,6 +54,12 @@ class MachineDouble:
     def exec(self, argv: Sequence[str], *, timeout: float) -> Completed:
         self._note("exec", argv=list(argv))
         return Completed(returncode=0, stdout=f"machine double ran {argv!r}\n", stderr="")
+
+    def copy_disk(self, target: Path) -> None:
+        if (self._directory / "disk-unreadable").exists():
+            raise OSError("machine double: its disk cannot be read")
+        target.write_text("machine double: this is no disk\n")
+        self._note("copy-disk", target=str(target))
 
     def is_alive(self) -> bool:
         return self._power.exists()

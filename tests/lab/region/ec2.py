@@ -42,6 +42,8 @@ class StrictEC2Backend(EC2Backend):
         """Give a registered image the id of the baked one; that is what machines look their disk up by."""
         image = self.amis.pop(registered)
         image.id = self.wiring.settings.image_id
+        # moto forgets what RegisterImage said; Packer reads both.
+        image.virtualization_type, image.root_device_type = "hvm", "ebs"
         self.amis[image.id] = image
         return str(image.id)
 
@@ -136,6 +138,32 @@ class StrictEC2Backend(EC2Backend):
         profile = {"Arn": association.iam_instance_profile.arn, "Id": association.association_id}
         self.modify_instance_attribute(association.instance.id, "iam_instance_profile", profile)
         return association
+
+    # --- images ------------------------------------------------------------------------------------------
+
+    def create_image(self, instance_id: str, *args: Any, **kwargs: Any) -> Any:
+        """moto's image has no content; this one has the machine's disk, and is pending until that is copied."""
+        with self.wiring.gate:
+            instance = self.get_instance(instance_id)
+            if instance.state not in ("running", "stopped"):
+                raise EC2ClientError("IncorrectState", f"The instance '{instance_id}' is not 'running' or 'stopped'.")
+            image = super().create_image(instance_id, *args, **kwargs)
+            image.state, image.root_device_type = "pending", "ebs"
+            self._soon(f"image {image.id} of {instance_id}", self._take_image, image, instance_id)
+            return image
+
+    def deregister_image(self, ami_id: str) -> None:
+        with self.wiring.gate:
+            super().deregister_image(ami_id)
+            self.wiring.run.image(ami_id).unlink(missing_ok=True)
+
+    def _take_image(self, image: Any, instance_id: str) -> None:
+        try:
+            self.wiring.fleet.copy_disk(instance_id, self.wiring.run.image(image.id))
+            image.state = "available"
+        except MACHINE_ERRORS:
+            LOG.exception("no image of %s", instance_id)
+            image.state = "failed"
 
     # --- volumes -----------------------------------------------------------------------------------------
 
@@ -239,6 +267,7 @@ class StrictEC2Backend(EC2Backend):
             mac=instance.nics[0].mac_address,
             hostname=instance.private_dns_name,
             directory=self.wiring.run.machine(instance.id),
+            image_disk=disk if (disk := self.wiring.run.image(instance.image_id)).exists() else None,
         )
 
     def _volumes_of(self, instance: Any) -> list[Any]:

@@ -109,6 +109,25 @@ class Fleet:
             console.seek(max(0, path.stat().st_size - CONSOLE_BYTES))
             return console.read()
 
+    def copy_disk(self, instance_id: str, target: Path) -> None:
+        """The machine's root disk as a file. One that is on is switched off for it, and on again (CreateImage)."""
+        partial = target.with_suffix(".partial")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock(instance_id):
+            machine = self._machine(instance_id)
+            was_on = machine.is_alive()
+            if was_on:
+                self._dark.add(instance_id)
+                machine.shutdown(SHUTDOWN_SECONDS)
+            try:
+                machine.copy_disk(partial)
+                partial.rename(target)
+            finally:
+                partial.unlink(missing_ok=True)
+                if was_on:
+                    machine.start()
+                    self._dark.discard(instance_id)
+
     def scrap(self, instance_id: str) -> None:
         """Off for good: its disks go, its console (and a double's diary) stays readable."""
         with self._lock(instance_id):

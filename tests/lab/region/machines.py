@@ -28,6 +28,7 @@ class Instance:
     mac: str
     hostname: str
     directory: Path
+    image_disk: Path | None = None  # of an image that this region has made; None: one that was baked
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,9 @@ class MachineHandle(Protocol):
         """Run a command in the guest as root."""
 
     def is_alive(self) -> bool: ...
+
+    def copy_disk(self, target: Path) -> None:
+        """Its root disk, as it is now, as one raw file that does not exist yet. The machine is off."""
 
 
 class Launch(Protocol):

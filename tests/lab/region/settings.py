@@ -117,5 +117,8 @@ class RunDirectory:
     def machine(self, instance_id: str) -> Path:
         return self.path / "machines" / instance_id
 
+    def image(self, image_id: str) -> Path:
+        return self.path / "images" / f"{image_id}.img"
+
     def volume(self, volume_id: str) -> Path:
         return self.path / "volumes" / f"{volume_id}.img"

@@ -1,0 +1,50 @@
+"""The lab's image as a distribution publishes one: Debian with cloud-init, sudo and sshd, and nothing of bootwright.
+
+    python -m tests.lab.stock [--prepared]      bakes it and prints its id and path
+
+What Packer starts from, and what a node of a stock image boots. `prepared` has the Debian packages of
+packer/install.sh's first step in it: the lab's machines have no package mirror.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from tests.lab import cache, image
+from tests.lab.layers import SCRIPTS, Layer, build
+from tests.lab.ssh import keys
+
+OVERLAY = Path(__file__).parent / "rootfs-stock"
+
+
+def stock(*, prepared: bool = False) -> image.Image:
+    """The image, baked now if the cache has none. Raises CommandFailed."""
+    layer = stock_layer(prepared=prepared)
+    found = image.Image(id=f"ami-{layer.key[:17]}", path=build(layer))
+    record = cache.folder("stock-images") / f"{found.id}.json"
+    record.write_text(json.dumps({"id": found.id, "path": str(found.path)}))
+    return found
+
+
+def stock_layer(*, prepared: bool) -> Layer:
+    pair = keys()
+    environment = {
+        "APT_CACHE": str(cache.folder("apt")),
+        "OVERLAY": str(image.OVERLAY),
+        "STOCK": str(OVERLAY),
+        "SSH": str(pair.folder),
+    }
+    inputs = (image.CHROOT, SCRIPTS / "dress.bash", image.OVERLAY, OVERLAY, pair.public, pair.host_public)
+    layer = Layer("stock", image.debian_layer(), "stock.sh", environment, inputs)
+    return replace(layer, name="prepared", parent=image.packages_layer()) if prepared else layer
+
+
+def main() -> int:
+    found = stock(prepared="--prepared" in sys.argv[1:])
+    print(f"{found.id} {found.path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
