@@ -1,5 +1,6 @@
-"""EC2 user-data as people write it: a cloud-config with `runcmd: [[agent, enroll, JSON]]`, plain, gzipped, or one
-part of a MIME multipart. Nothing in it is ever executed here; only the one JSON argument is read.
+"""EC2 user-data as people write it: a cloud-config with `runcmd: [[agent, enroll, JSON]]`, or a script with a line
+`agent enroll 'JSON'`; plain, gzipped, or one part of a MIME multipart. Nothing in it is ever executed here; only the
+one JSON argument is read.
 """
 
 import email.message
@@ -24,7 +25,7 @@ def parse_user_data(data: bytes) -> Settings | None:
     if len(data) > MAX_BYTES:
         raise _invalid("", f"{len(data)} bytes; EC2 allows {MAX_BYTES}")
     found: list[Settings] = []
-    for text in _cloud_configs(_unpacked(data)):
+    for text in _texts(_unpacked(data)):
         for where, argument in _enrolments(text):
             settings = decode(argument.encode(), source=f"user-data {where}")
             if settings not in found:
@@ -47,7 +48,8 @@ def _unpacked(data: bytes) -> bytes:
     return text
 
 
-def _cloud_configs(data: bytes) -> Iterator[str]:
+def _texts(data: bytes) -> Iterator[str]:
+    """Every part that cloud-init would run or obey."""
     head = data[:4096].lower()
     if b"content-type:" in head and b"multipart/" in head:
         message = email.parser.BytesParser(policy=email.policy.default).parsebytes(data)
@@ -55,9 +57,9 @@ def _cloud_configs(data: bytes) -> Iterator[str]:
             if number > MAX_PARTS:
                 raise _invalid("", f"more than {MAX_PARTS} MIME parts")
             if not part.is_multipart():
-                yield from _cloud_configs_of(_payload(part))
+                yield from _text_of(_payload(part))
     else:
-        yield from _cloud_configs_of(data)
+        yield from _text_of(data)
 
 
 def _payload(part: email.message.Message) -> bytes:
@@ -65,22 +67,31 @@ def _payload(part: email.message.Message) -> bytes:
     return _unpacked(payload) if isinstance(payload, bytes) else b""
 
 
-def _cloud_configs_of(data: bytes) -> Iterator[str]:
+def _text_of(data: bytes) -> Iterator[str]:
     text = data.decode("utf-8", errors="replace").lstrip("\ufeff\r\n\t ")
-    if text.startswith("#cloud-config"):
+    if text.startswith(("#cloud-config", "#!")):
         yield text
 
 
 def _enrolments(text: str) -> Iterator[tuple[str, str]]:
-    """Each `agent enroll JSON` in a cloud-config, with the path of its JSON."""
-    for index, command in enumerate(_runcmd(text)):
+    """Each `agent enroll JSON` in a part, with the path of its JSON."""
+    for where, command in _commands(text):
         words = _words(command)
         if len(words) < 2 or words[0].rpartition("/")[2] != "agent" or words[1] != "enroll":
             continue
-        where = f"runcmd[{index}]"
         if len(words) != 3:
             raise _invalid(where, f"`agent enroll` takes one argument, found {len(words) - 2}")
         yield f"{where}[2]", words[2]
+
+
+def _commands(text: str) -> Iterator[tuple[str, Any]]:
+    """What a part runs, with where it stands: a word list or a line of shell."""
+    if text.startswith("#!"):
+        # Ours is one line, and its argument the JSON itself: a shell's variables are known to that shell alone.
+        lines = enumerate(text.splitlines(), 1)
+        yield from ((f"line {number}", line) for number, line in lines if "agent enroll '{" in line)
+    else:
+        yield from ((f"runcmd[{index}]", command) for index, command in enumerate(_runcmd(text)))
 
 
 def _runcmd(text: str) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from coordinator.documents import AssetsDocument, decode_document, encode_document
+from coordinator.documents import AgentBundle, AssetsDocument, decode_document, encode_document
 from coordinator.draft import Draft, NewTarget
 from coordinator.keys import SigningKeys
 from coordinator.layout import ASSETS, asset_key
@@ -22,7 +22,7 @@ from units.manifest import Asset, Image, problems_of
 CHUNK: Final = 1024 * 1024
 PARALLEL_FILES: Final = 4
 
-Entry = Asset | Image
+Entry = Asset | Image | AgentBundle
 Watch = Callable[[Path, int], Progress]  # told of each file with its size before it is uploaded
 
 
@@ -40,7 +40,7 @@ class Added:
 
 def describe_asset(path: Path, *, name: str, install_path: str, mode: int) -> Upload:
     """Hash the file. Invalid if a field of the asset is."""
-    digest, size = _measure(path)
+    digest, size = measure(path)
     return Upload(
         path, _checked(path, lambda: Asset(name=name, sha256=digest, size=size, path=install_path, mode=mode))
     )
@@ -53,7 +53,7 @@ def describe_image(path: Path, *, reference: str) -> Upload:
             f"--image {reference!r}: registry/repository:tag is allowed",
             remedy="name it exactly as static pods do, for example registry.k8s.io/pause:3.10.2",
         )
-    digest, size = _measure(path)
+    digest, size = measure(path)
     return Upload(path, _checked(path, lambda: Image(reference=reference, sha256=digest, size=size)))
 
 
@@ -70,13 +70,34 @@ def record(repository: Repository, keys: SigningKeys, entries: list[Entry], *, b
         before = read_catalogue(repository, state)
         after = before
         for entry in entries:
-            after = after.with_asset(entry) if isinstance(entry, Asset) else after.with_image(entry)
+            after = _with(after, entry)
         if after == before:
             return None
-        names = ", ".join(entry.name if isinstance(entry, Asset) else entry.reference for entry in entries[:5])
+        names = ", ".join(label(entry) for entry in entries[:5])
         return Draft(what=f"assets add {names}", by=by, targets={ASSETS: NewTarget(encode_document(after))})
 
     return repository.commit(decide, keys)
+
+
+def label(entry: Entry) -> str:
+    """What people call it."""
+    match entry:
+        case Asset():
+            return entry.name
+        case Image():
+            return entry.reference
+        case AgentBundle():
+            return f"the agent {entry.version} for Python {entry.platform}"
+
+
+def _with(catalogue: AssetsDocument, entry: Entry) -> AssetsDocument:
+    match entry:
+        case Asset():
+            return catalogue.with_asset(entry)
+        case Image():
+            return catalogue.with_image(entry)
+        case AgentBundle():
+            return catalogue.with_agent(entry)
 
 
 def read_catalogue(repository: Repository, state: State) -> AssetsDocument:
@@ -93,7 +114,8 @@ def _upload(store: Store, upload: Upload, watch: Watch) -> Added:
     return Added(upload, was_there=False)
 
 
-def _measure(path: Path) -> tuple[str, int]:
+def measure(path: Path) -> tuple[str, int]:
+    """Sha256 and size. Invalid if it cannot be read or is empty."""
     digest, size = hashlib.sha256(), 0
     try:
         with path.open("rb") as file:

@@ -8,6 +8,7 @@ import typer
 
 from coordinator.commands import (
     advance,
+    agent_bundle,
     assets,
     etcd,
     halt,
@@ -76,6 +77,7 @@ for module in (*_CHANGES, *_LOOKS):
     module.register(app)
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(assets.app, name="assets")
+app.add_typer(agent_bundle.app, name="agent-bundle")
 app.add_typer(etcd.app, name="etcd")
 app.add_typer(trust.app, name="trust")
 

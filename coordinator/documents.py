@@ -1,7 +1,7 @@
 """The signed targets beside the groups' release documents: `cluster.json` and `assets.json`."""
 
 import json
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -47,12 +47,27 @@ class ClusterDocument(Part):
         return next((rotation for rotation in self.rotations if rotation.name == name), None)
 
 
+class AgentBundle(Part):
+    """The agent for one Python on one kind of machine, content-addressed like an asset; no node's manifest names it."""
+
+    python: Annotated[str, Field(pattern=r"^3\.[0-9]{1,2}$")]
+    machine: Literal["x86_64", "aarch64"]  # as uname has it
+    version: str  # of bootwright; for people
+    sha256: Sha256
+    size: int = Field(gt=0)
+
+    @property
+    def platform(self) -> str:
+        return f"{self.python}-{self.machine}"
+
+
 class AssetsDocument(Part):
-    """Every asset and image ever added, oldest first."""
+    """Every asset, image and bundle ever added, oldest first."""
 
     format: Literal[1] = 1
     assets: tuple[Asset, ...] = ()
     images: tuple[Image, ...] = ()
+    agents: tuple[AgentBundle, ...] = ()
 
     def catalogue(self) -> AssetCatalogue:
         return AssetCatalogue(self.assets, self.images)
@@ -65,6 +80,16 @@ class AssetsDocument(Part):
     def with_image(self, image: Image) -> "AssetsDocument":
         others = tuple(each for each in self.images if (each.reference, each.sha256) != (image.reference, image.sha256))
         return self.model_copy(update={"images": (*others, image)})
+
+    def with_agent(self, bundle: AgentBundle) -> "AssetsDocument":
+        others = tuple(each for each in self.agents if (each.platform, each.sha256) != (bundle.platform, bundle.sha256))
+        return self.model_copy(update={"agents": (*others, bundle)})
+
+    @property
+    def newest_agents(self) -> tuple[AgentBundle, ...]:
+        """The last one added for each platform, by platform."""
+        newest = {bundle.platform: bundle for bundle in self.agents}
+        return tuple(newest[platform] for platform in sorted(newest))
 
 
 Document = TypeVar("Document", ClusterDocument, AssetsDocument)

@@ -9,7 +9,7 @@ from coordinator.commands.options import ClusterName, EndpointUrl, File, Json, K
 from coordinator.console import note, print_json, say, show_table
 
 if TYPE_CHECKING:
-    from coordinator.assets import Added, Entry, Upload
+    from coordinator.assets import Added, Upload
     from coordinator.store import Store
 
 HELP = """Binaries and container images that nodes get, each named by its hash in the signed manifest."""
@@ -59,7 +59,7 @@ def add(
     endpoint_url: EndpointUrl = None,
     keys: Keys = None,
 ) -> None:
-    from coordinator.assets import record
+    from coordinator.assets import label, record
     from coordinator.location import Where, locate
     from coordinator.operator import operator_name
 
@@ -70,7 +70,7 @@ def add(
     for added in _upload_all(repository.store, uploads):
         entry = added.upload.entry
         verb = "was there" if added.was_there else "uploaded"
-        say(f"{_label(entry)}  {verb}, {_size(entry.size)}, sha256 {entry.sha256}")
+        say(f"{label(entry)}  {verb}, {size_text(entry.size)}, sha256 {entry.sha256}")
     committed = record(repository, here.signing_keys(), [each.entry for each in uploads], by=operator_name())
     if committed is None:
         note("the catalogue has it already; nothing was signed")
@@ -97,8 +97,8 @@ def list_assets(
     if json:
         print_json(catalogue.model_dump(mode="json", include={"assets", "images"}))
         return
-    rows = [[a.name, a.path, f"{a.mode:04o}", _size(a.size), a.sha256] for a in catalogue.assets]
-    rows += [[i.reference, "(image)", "", _size(i.size), i.sha256] for i in catalogue.images]
+    rows = [[a.name, a.path, f"{a.mode:04o}", size_text(a.size), a.sha256] for a in catalogue.assets]
+    rows += [[i.reference, "(image)", "", size_text(i.size), i.sha256] for i in catalogue.images]
     show_table(["NAME", "INSTALLED AS", "MODE", "SIZE", "SHA256"], rows)
 
 
@@ -134,13 +134,7 @@ def _upload_all(store: "Store", uploads: "list[Upload]") -> "list[Added]":
         return upload_all(store, uploads, watch)
 
 
-def _label(entry: "Entry") -> str:
-    from units.manifest import Asset
-
-    return entry.name if isinstance(entry, Asset) else entry.reference
-
-
-def _size(size: int) -> str:
+def size_text(size: int) -> str:
     if size < 1024:
         return f"{size} B"
     value = size / 1024
