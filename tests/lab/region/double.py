@@ -21,7 +21,8 @@ class MachineDouble:
         self._directory.mkdir(parents=True, exist_ok=True)
         self._power = self._directory / "power"
         self.console_path.touch()
-        self._note("launch", **{name: str(getattr(instance, name)) for name in ("private_ip", "mac", "zone", "image_disk")})
+        told = ("private_ip", "mac", "zone", "image_disk")
+        self._note("launch", **{name: str(getattr(instance, name)) for name in told})
 
     @property
     def console_path(self) -> Path:
