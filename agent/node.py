@@ -25,6 +25,7 @@ from agent.linux.notify import Notifier
 from agent.linux.probes import LoopbackProbes
 from agent.linux.systemd import LinuxSystemd
 from agent.linux.users import LinuxUsers
+from agent.linux.verifier import LinuxVerifier
 from agent.records import S3Records
 from agent.reporter import Reporter
 from agent.repository import Repository
@@ -131,6 +132,7 @@ class RealNode:
             clock=self._clock,
             etcd=etcd,
             etcd_storage=NodeEtcdStorage(etcd.bucket, etcd.clients),
+            verifier=LinuxVerifier(),
         )
 
     def rollout_store(self) -> RolloutStore:

@@ -50,7 +50,7 @@ def mark_outcome(store: RolloutStore, target: "Target", applied: Applied) -> Non
     candidate, serial = manifest_digest(release.candidate), release.rollout.serial
     if applied.digest == candidate and applied.end in ("committed", "unchanged"):
         store.mark(serial, "ok", target.facts.instance_id)
-    elif choice.quarantined or (applied.digest == candidate and applied.end == "undone"):
+    elif choice.quarantined or (applied.digest == candidate and applied.end in ("undone", "refused")):
         store.mark(serial, "failed", target.facts.instance_id)
 
 
@@ -119,9 +119,10 @@ def tell_target(reporter: Reporter, verified: VerifiedRelease, target: "Target")
         force=True,
     )
     if choice.quarantined:
+        failed = choice.quarantined
+        happened = "failed here" if failed.code == "manifest-undone" else "was refused before anything was changed"
         reporter.condition(
-            "manifest-undone",
-            f"the manifest that this node should run failed here at {choice.quarantined.at}, and was undone: "
-            f"{choice.quarantined.reason}",
+            failed.code,
+            f"the manifest that this node should run {happened}, at {failed.at}: {failed.reason}",
             remedy="publish a corrected one; this node runs the one before it",
         )

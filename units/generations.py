@@ -45,6 +45,7 @@ class Journal(_Kept):
 class Failed(_Kept):
     at: str
     reason: str
+    code: str = "manifest-undone"  # any other: it was refused before anything was changed
 
 
 class Quarantine(_Kept):
@@ -68,8 +69,7 @@ class Generations:
     @property
     def current_digest(self) -> str:
         """Empty before the first."""
-        current = self._read(CURRENT, Current)
-        return "" if current is None else current.digest
+        return "" if (current := self.current) is None else manifest_digest(current)
 
     @property
     def journal(self) -> Journal | None:
@@ -114,8 +114,8 @@ class Generations:
             self._write(CURRENT, current.model_dump_json())
             self._prune(current)
 
-    def condemn(self, digest: str, *, at: str, reason: str) -> None:
-        failed = {**self.quarantine, digest: Failed(at=at, reason=reason[:1000])}
+    def condemn(self, digest: str, *, at: str, reason: str, code: str) -> None:
+        failed = {**self.quarantine, digest: Failed(at=at, reason=reason[:1000], code=code)}
         # The newest 20: a machine that lives for years must not keep every failure.
         kept = dict(sorted(failed.items(), key=lambda item: item[1].at)[-20:])
         self._write(QUARANTINE, Quarantine(failed=kept).model_dump_json())

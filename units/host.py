@@ -11,6 +11,7 @@ from pki.request import CertificateRequest
 from units.etcd_members import EtcdAccess, NoEtcd
 from units.etcd_restore import EtcdStorage, NoEtcdStorage
 from units.evidence import DeviceEvidence
+from units.verifier import NoVerifier, Verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,3 +268,4 @@ class Host:
     clock: Clock
     etcd: EtcdAccess = field(default_factory=NoEtcd)
     etcd_storage: EtcdStorage = field(default_factory=NoEtcdStorage)
+    verifier: Verifier = field(default_factory=NoVerifier)

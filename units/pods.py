@@ -61,6 +61,11 @@ class StaticPod:
     def path(self) -> str:
         return f"{DIRECTORY}/{self.name}.yaml"
 
+    @property
+    def text(self) -> str:
+        """As it lies at `path`."""
+        return self._file.content
+
     def check(self, host: Host) -> Change | None:
         return self._file.check(host)
 

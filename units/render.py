@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
@@ -51,6 +52,28 @@ def yaml_text(value: Any) -> str:
 def yaml_value(text: str) -> dict[str, Any]:
     """A document of ours, read back."""
     return dict(yaml.safe_load(text))
+
+
+def yaml_line(text: str, place: Sequence[str | int]) -> int:
+    """The line, from 1, where the value at a place begins; of a place that is not there, that of what holds it."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    line = 1
+    for step in place:
+        found = _below(node, step)
+        if found is None:
+            break
+        line, node = found
+    return line
+
+
+def _below(node: Any, step: str | int) -> tuple[int, Any] | None:
+    """Line and value of one step; the line is the key's, for a mapping may begin a line below it."""
+    if isinstance(node, yaml.MappingNode):
+        pairs = ((key, value) for key, value in node.value if key.value == step)
+        return next(((key.start_mark.line + 1, value) for key, value in pairs), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step].start_mark.line + 1, node.value[step]
+    return None
 
 
 def json_text(value: Any) -> str:

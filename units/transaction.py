@@ -5,12 +5,12 @@ with which the machine does not come up well is undone and never tried again on 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from units.converge import Observer, silent
 from units.drift import drifted, may_drift
-from units.errors import Retryable
+from units.errors import Invalid, Retryable
 from units.facts import NodeFacts
 from units.generations import Generations, Journal
 from units.health import HealthCheck, Illness, health_checks, illnesses, required, well
@@ -27,12 +27,13 @@ HEALTH_SECONDS = 180.0  # from the last change until it must be well
 STEADY_SECONDS = 10.0  # and it must stay well for so long: a crash loop looks well in between
 _PAUSE = 2.0
 
-End = Literal["unchanged", "committed", "undone", "failed"]
+# refused: shown to those who must read it, it was found wrong, and nothing was changed.
+End = Literal["unchanged", "committed", "refused", "undone", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """`failure` of an undone target is why it was undone; of a failed one, what keeps the machine from either."""
+    """`failure` of an undone or refused target is why; of a failed one, what keeps the machine from either."""
 
     end: End
     digest: str  # of the manifest that was tried: the one asked for, or one whose undoing had to be finished first
@@ -60,18 +61,45 @@ class Transaction:
         """With `repair`, what drifted from the manifest that runs already is put right; else it is only told."""
         self._host = self._host_for(target)
         self._kept = Generations(self._host.files)
-        digest = manifest_digest(target)
-        the_plan = self._plan(target)  # Invalid before anything is touched
         journal = self._kept.journal
         if journal is not None and journal.phase == "undoing" and journal.previous is not None:
             undone = self._undo(journal, Report(()))
-            if undone.end != "undone" or journal.target == digest:
+            if undone.end != "undone" or journal.target == manifest_digest(target):
                 return undone
             self._host, journal = self._host_for(target), None  # what was undone is not what is asked for now
-        current = self._kept.current
-        if current is not None and journal is None and manifest_digest(current) == digest:
+        return self._take(target, journal, repair=repair)
+
+    def _take(self, target: Manifest, journal: Journal | None, *, repair: bool) -> Applied:
+        digest, current = manifest_digest(target), self._kept.current
+        is_current = digest == self._kept.current_digest
+        is_new = not is_current and (journal is None or journal.target != digest)
+        if current is not None and is_new and (mistake := self._mistake(target)):
+            return self._refuse(digest, mistake, current, journal)
+        the_plan = self._plan(target)
+        if is_current and journal is None:
             return self._converged_again(the_plan, digest, repair=repair)
         return self._switch(target, the_plan, self._begin(digest, target, current, journal))
+
+    def _mistake(self, target: Manifest) -> Failure | None:
+        """What is wrong with it, before anything is touched; the machine has something else to go on with."""
+        from units.validation import complaints  # only a run that changes something pays for its modules
+
+        try:
+            found = tuple(complaints(self._plan(target), target.minor, self._host))
+        except Invalid as error:
+            return Failure(error.code, str(error), error.remedy, 1)
+        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+        return replace(found[0], message="; ".join(one.message for one in found[:5]) + more) if found else None
+
+    def _refuse(self, digest: str, mistake: Failure, current: Manifest, journal: Journal | None) -> Applied:
+        self._condemn(digest, mistake.message, mistake.code)
+        if journal is None:
+            return Applied("refused", digest, Report(()), self._kept.current_digest, mistake)
+        # The machine is in the middle of a third one: it goes back to what it ran before that.
+        back = self._switch(
+            current, self._plan(current), self._begin(self._kept.current_digest, current, current, journal)
+        )
+        return replace(back, end="refused", digest=digest, failure=mistake) if back.end == "committed" else back
 
     def _plan(self, manifest: Manifest) -> Plan:
         return plan(manifest, self._facts)
@@ -90,7 +118,8 @@ class Transaction:
             again = journal.model_copy(update={"attempts": journal.attempts + 1})
             self._kept.write_journal(again)
             return again
-        previous = None if current is None else manifest_digest(current)
+        previous = self._kept.current_digest or None
+        previous = None if previous == digest else previous  # on the way back to it there is nothing to fall back on
         if journal is not None:  # cut off in the middle of another target: what was well before that one counts
             others = tuple(sorted({*journal.others, journal.target}))
             begun = Journal(target=digest, previous=previous, well_before=journal.well_before, others=others)
@@ -131,7 +160,7 @@ class Transaction:
             said = f"undoing {journal.target[:12]} ({reason}) does not end: {failure.message}"
             return self._failed(journal, report, Failure("undo-failed", said, failure.remedy, failure.exit_code))
         ill = self._wait_until_well(previous, journal.well_before)
-        self._kept.condemn(journal.target, at=f"{self._host.clock.now():%Y-%m-%dT%H:%M:%SZ}", reason=reason)
+        self._condemn(journal.target, reason, "manifest-undone")
         self._kept.commit(manifest_digest(previous))
         self._kept.close_journal()
         if ill:
@@ -144,6 +173,9 @@ class Transaction:
             1,
         )
         return Applied("undone", journal.target, report, manifest_digest(previous), failure)
+
+    def _condemn(self, digest: str, reason: str, code: str) -> None:
+        self._kept.condemn(digest, at=f"{self._host.clock.now():%Y-%m-%dT%H:%M:%SZ}", reason=reason, code=code)
 
     def _failed(self, journal: Journal, report: Report, failure: Failure) -> Applied:
         return Applied("failed", journal.target, report, self._kept.current_digest, failure)

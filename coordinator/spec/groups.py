@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from coordinator.spec.kubelet_fields import OWNED, kubelet_fields
+from coordinator.spec.kubelet_fields import OWNED
 from coordinator.spec.model import SpecModel
 from coordinator.spec.words import LAST_MINOR, ImageId, Label, MachineType, Text, Zone
+from units.kubelet_fields import kubelet_fields
 
 _KUBELET_FIELDS: list[JsonValue] = [*sorted(kubelet_fields(LAST_MINOR) - OWNED.keys())]
 _NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"

@@ -73,6 +73,21 @@ def test_a_candidate_that_makes_it_ill_is_undone_marked_and_told() -> None:
     assert node.reporter.status.stage == "ready"
 
 
+def test_a_candidate_that_is_wrong_is_refused_marked_and_told_and_stays_told() -> None:
+    node = running()
+    group = node.manifest.group.model_copy(update={"kubelet": {"maxPodz": 1}})
+    offer(node, node.manifest.model_copy(update={"group": group}))
+    for _run in range(2):
+        assert boot(node) == 0
+        assert current(node) == node.manifest
+        assert set(node.store.objects) == {FAILED + ME}
+        status = node.reporter.status
+        (condition,) = status.conditions
+        assert condition.code == "kubelet-config-invalid"
+        assert "/var/lib/kubelet/config.yaml line" in condition.message
+        assert (status.stage, status.manifest) == ("ready", manifest_digest(node.manifest))
+
+
 def test_after_a_reboot_its_status_names_the_manifest_that_it_went_back_to() -> None:
     node = running()
     offer(node, bad(node))

@@ -38,6 +38,7 @@ MEANINGS = {
     "trust-disk-read-only": "the disk is read-only, so nothing new can be verified",
     "TrustDegraded": "metadata past its expiry, good enough to boot with for 30 days",
     "TrustStale": "nothing newer could be verified; the node keeps what it runs",
+    "containerd-config-invalid": "containerd's own reading of the config file that a new manifest would write",
     "unit-starting": "a unit is still starting",
     "manifest-undone": "a manifest did not work on this machine, which went back to the one before",
     "previous-manifest-lost": "a manifest was to be undone, but the one before it is not on this machine any more",
@@ -49,6 +50,9 @@ MEANINGS = {
     "dns-not-resolved": "the name of an endpoint that this node needs does not resolve",
     "port-taken": "another program listens on a port of this node's programs",
     "imds-unreachable": "the instance metadata service does not answer, or not with what it should",
+    "kubelet-config-invalid": "a new KubeletConfiguration holds a field that kubelet does not know, or a wrong value",
+    "static-pod-invalid": "a static pod of a new manifest would not be read by kubelet",
+    "unit-invalid": "systemd would not load a unit of a new manifest as it is written",
     "volume-attaching": "the volume is attaching here",
 }
 

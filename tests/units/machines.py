@@ -106,6 +106,7 @@ CHANGING: dict[str, frozenset[str]] = {
     "clock": frozenset(),
     "etcd": frozenset({"backup"}),
     "etcd_storage": frozenset({"make_data", "rename", "discard", "write_generation_key"}),
+    "verifier": frozenset(),
 }
 LOOKING: dict[str, frozenset[str]] = {
     "files": frozenset({"read", "digest", "list"}),
@@ -123,6 +124,7 @@ LOOKING: dict[str, frozenset[str]] = {
     "clock": frozenset({"now", "monotonic", "wait"}),
     "etcd": frozenset({"admin"}),
     "etcd_storage": frozenset({"generation_key"}),
+    "verifier": frozenset({"containerd_config", "units"}),
 }
 
 Hook = Callable[[str, str, tuple[Any, ...]], None]  # port, method, arguments

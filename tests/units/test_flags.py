@@ -3,8 +3,8 @@
 import pytest
 
 from coordinator.spec.flags import REMOVED
-from coordinator.spec.kubelet_fields import kubelet_fields
 from tests.units.versions import COMPONENTS, MINORS, ROLES, command_line, find, kubelet_config
+from units.kubelet_fields import kubelet_fields
 
 # kops.md 3.6 and etcd-pki.md 4.1, 4.4: gone by the minor named, 0 for before all that are supported.
 GONE: dict[str, dict[str, int]] = {

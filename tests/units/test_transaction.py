@@ -1,7 +1,7 @@
 """A machine goes from one manifest to the next whole, or stays on what it had, whatever cuts it off and when."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -9,10 +9,10 @@ import pytest
 from tests.units.machines import FACTS, Killed, changes_of, empty_machine, manifest, rebooted, tapped
 from units.converge import converge
 from units.errors import Invalid, Retryable
-from units.generations import JOURNAL, Generations, Journal
+from units.generations import JOURNAL, QUARANTINE, Generations, Journal
 from units.health import KUBELET_HEALTH
 from units.host import Answer, Host, Probes
-from units.manifest import ExtraFile, KubeProxy, Manifest, manifest_digest
+from units.manifest import Components, ExtraFile, KubeProxy, Manifest, manifest_digest
 from units.memory import MemoryHost
 from units.plan import plan
 from units.services.kubelet import CONFIG
@@ -156,13 +156,100 @@ def test_what_was_ill_before_is_not_the_new_manifests_fault() -> None:
     assert journal_of[0] == ("kubelet",)
 
 
-def test_a_manifest_that_cannot_be_planned_touches_nothing() -> None:
-    machine = on("node")
+def changed_by(machine: MemoryHost, act: Callable[[], object]) -> set[str]:
     before = dict(machine.files.entries)
-    doubled = manifest("node", files=(ExtraFile(path="/usr/local/bin/kubelet", content="x"),))
+    act()
+    after = machine.files.entries
+    return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+
+
+DOUBLED = manifest("node", files=(ExtraFile(path="/usr/local/bin/kubelet", content="x"),))
+
+
+def test_a_first_manifest_that_cannot_be_planned_touches_nothing() -> None:
+    machine = empty_machine()
     with pytest.raises(Invalid):
-        apply(machine, doubled)
-    assert machine.files.entries == before
+        apply(machine, DOUBLED)
+    assert machine.files.entries == {}
+
+
+# --- shown to those who must read it before anything is switched ---
+
+
+@dataclass
+class ComplainingVerifierDouble:
+    """containerd or systemd that does not like what it is shown, and a list of what it was shown."""
+
+    containerd: tuple[str, ...] = ()
+    systemd: tuple[str, ...] = ()
+    shown: list[str] = field(default_factory=list)
+
+    def containerd_config(self, text: str) -> tuple[str, ...]:
+        self.shown.append(text)
+        return self.containerd
+
+    def units(self, texts: Mapping[str, str]) -> tuple[str, ...]:
+        self.shown += texts
+        return self.systemd
+
+
+def misspelt() -> Manifest:
+    group = OLD["node"].group.model_copy(update={"kubelet": {"maxPodz": 50}})
+    return manifest("node", group=group)
+
+
+WRONG = {
+    "kubelet-config-invalid": (misspelt(), "/var/lib/kubelet/config.yaml line"),
+    "containerd-config-invalid": (
+        manifest("node", pause_image="pause:x"),
+        "/etc/containerd/config.toml: line 2: no such key",
+    ),
+    "unit-invalid": (
+        manifest("node", components=Components(kubelet={"v": "3"})),
+        "/etc/systemd/system/kubelet.service:5: no",
+    ),
+    "plan-impossible": (DOUBLED, "/usr/local/bin/kubelet: claimed twice"),
+}
+
+
+@pytest.mark.parametrize("code", WRONG)
+def test_a_manifest_that_is_wrong_is_refused_before_anything_is_switched(code: str) -> None:
+    machine = on("node")
+    target, said = WRONG[code]
+    verifier = ComplainingVerifierDouble(("line 2: no such key",), ("kubelet.service:5: no",))
+    if code == "kubelet-config-invalid":
+        verifier = ComplainingVerifierDouble()
+    found: list[Applied] = []
+    host = replace(host_of(machine), verifier=verifier)
+    touched = changed_by(machine, lambda: found.append(transaction(host).apply(target)))
+    assert touched == {QUARANTINE}
+    (applied,) = found
+    assert applied.failure is not None
+    assert (applied.end, applied.failure.code) == ("refused", code)
+    assert said in applied.failure.message
+    assert (applied.digest, applied.running) == (manifest_digest(target), manifest_digest(OLD["node"]))
+    kept = Generations(machine.files).quarantine[manifest_digest(target)]
+    assert (kept.code, said in kept.reason) == (code, True)
+    assert machine.clock.ticks == 0
+
+
+def test_nobody_is_shown_what_does_not_change() -> None:
+    machine = on("node")
+    verifier = ComplainingVerifierDouble()
+    transaction(replace(host_of(machine), verifier=verifier)).apply(with_file("node", "other\n"))
+    assert verifier.shown == []
+
+
+def test_a_wrong_manifest_in_the_middle_of_another_leads_back_to_what_ran_before() -> None:
+    machine = on("node")
+    begun = with_another_kubelet().model_copy(update={"files": (ExtraFile(path="/etc/issue", content="x"),)})
+    transaction(replace(host_of(machine), assets=SilentAssetsDouble())).apply(begun)
+    found = apply(machine, misspelt())
+    assert (found.end, found.running) == ("refused", manifest_digest(OLD["node"]))
+    assert running(machine) == OLD["node"]
+    assert Generations(machine.files).journal is None
+    assert set(Generations(machine.files).quarantine) == {manifest_digest(misspelt())}
+    assert leftovers(machine, OLD["node"]) == set()
 
 
 @dataclass
@@ -290,6 +377,16 @@ def test_a_bad_manifest_cut_anywhere_ends_on_the_old_one(role: str, reboots: boo
         assert running(machine) == OLD[role]
         assert manifest_digest(BAD[role]) in Generations(machine.files).quarantine
         assert leftovers(machine, OLD[role]) == set(), f"cut before {last}: {call}"
+
+
+def test_a_wrong_manifest_cut_anywhere_is_refused_by_the_next_run() -> None:
+    found = calls(lambda: on("node"), misspelt())
+    assert found == [("files", "write")]  # the quarantine, and nothing else
+    for last in range(len(found)):
+        machine = on("node")
+        cut(machine, misspelt(), last)
+        again = apply(rebooted(machine), misspelt())
+        assert (again.end, again.running) == ("refused", manifest_digest(OLD["node"]))
 
 
 @pytest.mark.slow

@@ -1,17 +1,15 @@
 """instanceGroups[].kubelet: fields that exist in this release and that are the operator's to set."""
 
 import json
-import re
-from collections.abc import Callable, Iterator
-from typing import cast
+from collections.abc import Iterator
 
-from coordinator.spec.kubelet_fields import OWNED, Kind, first_minor, kind_of, kubelet_fields
+from coordinator.spec.kubelet_fields import OWNED
 from coordinator.spec.problems import Path, shown
 from coordinator.spec.rules.finding import Draft, Finding, Rule
 from coordinator.spec.suggestions import nearest
 from coordinator.spec.words import LAST_MINOR
+from units.kubelet_fields import Kind, first_minor, fits, kind_of, kubelet_fields, seconds
 
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 # What bootwright sets when the spec does not (units/services/kubelet.py): an override is read together with these.
 DEFAULT_SHUTDOWN = "30s"
 DEFAULT_SHUTDOWN_CRITICAL = "10s"
@@ -39,7 +37,7 @@ def kinds(draft: Draft) -> Iterator[Finding]:
     for index, group in enumerate(draft.spec.instance_groups):
         for field in group.kubelet.keys() & (kubelet_fields(LAST_MINOR) - OWNED.keys()):
             value = group.kubelet[field]
-            if value is not None and not _FITS[kind_of(field)](value):
+            if value is not None and not fits(kind_of(field), value):
                 found = json.dumps(value)
                 quoted = isinstance(value, str) and kind_of(field) in {Kind.BOOLEAN, Kind.WHOLE_NUMBER, Kind.NUMBER}
                 remedy = "remove the quotes" if quoted else "kubelet would not start"
@@ -49,8 +47,8 @@ def kinds(draft: Draft) -> Iterator[Finding]:
 
 def shutdown(draft: Draft) -> Iterator[Finding]:
     for index, group in enumerate(draft.spec.instance_groups):
-        total = _seconds(group.kubelet.get("shutdownGracePeriod", DEFAULT_SHUTDOWN))
-        critical = _seconds(group.kubelet.get("shutdownGracePeriodCriticalPods", DEFAULT_SHUTDOWN_CRITICAL))
+        total = seconds(group.kubelet.get("shutdownGracePeriod", DEFAULT_SHUTDOWN))
+        critical = seconds(group.kubelet.get("shutdownGracePeriodCriticalPods", DEFAULT_SHUTDOWN_CRITICAL))
         path: Path = ("instanceGroups", index, "kubelet")
         if total is not None and critical is not None and critical > total:
             found = f"shutdownGracePeriodCriticalPods {critical:g}s of shutdownGracePeriod {total:g}s"
@@ -80,45 +78,6 @@ def image_cleaning(draft: Draft) -> Iterator[Finding]:
             found = f"imageGCLowThresholdPercent {low}, imageGCHighThresholdPercent {high}"
             yield Finding(path, found, "low less than high", "kubelet would not start")
 
-
-def _seconds(duration: object) -> float | None:
-    """Go's `1m30s` in seconds; None when it is not one."""
-    if duration == "0":
-        return 0.0
-    if not isinstance(duration, str):
-        return None
-    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)(ns|us|ms|h|m|s)", duration)
-    if not parts or "".join(number + unit for number, unit in parts) != duration:
-        return None
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _all(kind: Callable[[object], bool], values: object) -> bool:
-    """Whether every item of a list, or every value of a mapping, is of a kind."""
-    return all(kind(value) for value in (values.values() if isinstance(values, dict) else cast("list[object]", values)))
-
-
-def _text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-_FITS: dict[Kind, Callable[[object], bool]] = {
-    Kind.BOOLEAN: lambda value: isinstance(value, bool),
-    Kind.WHOLE_NUMBER: _whole,
-    Kind.NUMBER: lambda value: _whole(value) or isinstance(value, float),
-    Kind.DURATION: lambda value: _seconds(value) is not None,
-    Kind.TEXT: _text,
-    Kind.TEXTS: lambda value: isinstance(value, dict) and _all(_text, value),
-    Kind.SWITCHES: lambda value: isinstance(value, dict) and _all(lambda each: isinstance(each, bool), value),
-    Kind.LIST_OF_TEXT: lambda value: isinstance(value, list) and _all(_text, value),
-    Kind.LIST_OF_NUMBERS: lambda value: isinstance(value, list) and _all(_whole, value),
-    Kind.LIST: lambda value: isinstance(value, list),
-    Kind.MAPPING: lambda value: isinstance(value, dict),
-}
 
 RULES = (
     Rule(("kubernetesVersion",), known_fields),

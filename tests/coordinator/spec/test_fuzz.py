@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from coordinator.spec import ClusterSpec, SpecInvalid, load_spec, render_template
 from coordinator.spec.flags import OWNED, REMOVED, UNWISE
 from coordinator.spec.known_flags import KNOWN
-from coordinator.spec.kubelet_fields import kubelet_fields
 from coordinator.spec.schema import spec_schema
+from units.kubelet_fields import kubelet_fields
 
 pytestmark = pytest.mark.slow  # hypothesis over whole specs
 

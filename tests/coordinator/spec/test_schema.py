@@ -10,9 +10,9 @@ import yaml
 from coordinator.spec import load_spec, spec_schema
 from coordinator.spec.flags import OWNED, REMOVED, UNWISE
 from coordinator.spec.known_flags import KNOWN
-from coordinator.spec.kubelet_fields import kubelet_fields
 from coordinator.spec.reference import spec_reference
 from coordinator.spec.schema import example_at
+from units.kubelet_fields import kubelet_fields
 
 ROOT = Path(__file__).parents[3]
 CASES = Path(__file__).parent / "cases"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coordinator.spec.kubelet_fields import kubelet_fields
 from tests.lab.kubernetes.archives import ImageSource, write_archive
+from units.kubelet_fields import kubelet_fields
 
 HERE = Path(__file__).parent
 COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
