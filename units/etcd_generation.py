@@ -9,24 +9,21 @@ from dataclasses import dataclass
 from units import paths
 from units.bootstrap_record import BootstrapRecord, decode_record, record_key
 from units.errors import Fatal, Refused, Retryable
+from units.etcd_on_volume import has_data, on_volume, stop_for_a_restore
 from units.etcd_peers import EtcdPeers, refresh_quietly
 from units.etcd_restore import (
     DATA,
-    MARK,
     Fetch,
     Identity,
-    OnVolume,
     PutInPlace,
     SetAside,
     Step,
     UpToDate,
     mark_of,
     next_step,
-    read_mark,
 )
 from units.etcd_upgrade import version_path
 from units.host import HeldVolume, Host, VolumeClaim
-from units.membership import has_data
 from units.pods import DIRECTORY as PODS
 from units.resource import Change, Description
 
@@ -243,6 +240,7 @@ class EtcdGeneration:
                 host.clock.wait(1.0, f"etcd {self.claim.etcd}: waiting for a quorum ({error.message[:200]})")
             if host.clock.monotonic() - asked >= _LOOK_FOR_PEERS:
                 refresh_quietly(self.peers, host)
+                stop_for_a_restore(host, self.claim, self.path)
                 asked = host.clock.monotonic()
 
 
@@ -277,19 +275,6 @@ def hold_back(host: Host) -> None:
         if found is not None and found.content is not None:
             host.files.write(f"{HELD}/{name}.yaml", found.content, mode=0o600, owner="root", group="root")
             host.files.remove(f"{PODS}/{name}.yaml")
-
-
-def on_volume(host: Host, path: str) -> OnVolume:
-    def generation(file: str) -> int | None:
-        found = host.files.read(f"{path}/{file}")
-        return read_mark(found.content) if found else None
-
-    return OnVolume(
-        names=frozenset(host.files.list(path)),
-        has_data=has_data(host, path),
-        data_generation=generation(f"{DATA}/{MARK}"),
-        attempted_generation=generation(".bootstrap.json"),
-    )
 
 
 def generation_path(mount: str) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from units import paths
 from units.errors import Refused
+from units.etcd_on_volume import has_data
 from units.etcd_versions import check_upgrade, parse
 from units.host import Host
-from units.membership import has_data
 from units.resource import Change, Description
 
 IMAGE = "/opt/bootwright/image.json"

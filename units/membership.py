@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from units.bootstrap_record import BootstrapRecord, InitialState, decode_record, initial_state, record_key
 from units.errors import Refused, Retryable
+from units.etcd_on_volume import has_data, stop_for_a_restore
 from units.etcd_peers import EtcdPeers, refresh_quietly
 from units.etcd_rejoin import EtcdUrls, Rejoin
 from units.etcd_replacement import restore_remedy
@@ -157,6 +158,7 @@ class EtcdBegun:
             waited += _PAUSE
             if waited % _LOOK_FOR_PEERS == 0:
                 refresh_quietly(self.peers, host)
+                stop_for_a_restore(host, self.claim, self.path)
 
     def describe(self) -> Description:
         return Description(self.key, (f"a log below {self.path}/data",))
@@ -243,17 +245,13 @@ class EtcdEstablished:
             host.clock.wait(1.0, f"etcd {self.claim.etcd}: waiting for {self.health_url} ({said})")
             if host.clock.monotonic() - asked >= _LOOK_FOR_PEERS:
                 refresh_quietly(self.peers, host)
+                stop_for_a_restore(host, self.claim, self.path)
                 asked = host.clock.monotonic()
         raise Retryable(
             "etcd-not-ready",
             f"etcd {self.claim.etcd!r} is not ready after {HEALTH_SECONDS:.0f} s: {said}",
             remedy=f"journalctl -u bootwright-etcd-{self.claim.etcd}; `agent doctor`",
         )
-
-
-def has_data(host: Host, path: str) -> bool:
-    """A write-ahead log exists below this mount."""
-    return any(name.endswith(".wal") for name in host.files.list(f"{path}/data/member/wal"))
 
 
 def _held(host: Host, claim: VolumeClaim) -> HeldVolume:

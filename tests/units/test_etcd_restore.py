@@ -1,6 +1,7 @@
 """A restore as each member decides it: from every state that a power cut may leave, and never over living data."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,8 @@ from tests.units.etcd_member import KEY, MOUNT, THREE, Member, member, record_of
 from tests.units.machines import Killed, tapped
 from units.bootstrap_record import BootstrapRecord, RestoreFrom
 from units.errors import Refused, Retryable
-from units.etcd_generation import EtcdGeneration, EtcdRestore, HeldBackPods, on_volume
+from units.etcd_generation import EtcdGeneration, EtcdRestore, HeldBackPods
+from units.etcd_on_volume import on_volume
 from units.etcd_restore import (
     DATA,
     MARK,
@@ -24,7 +26,7 @@ from units.etcd_restore import (
     next_step,
     read_mark,
 )
-from units.memory import MemoryRecords
+from units.memory import MemoryClock, MemoryRecords
 
 BACKUP = RestoreFrom(backup="2026-01-01T00:00:00Z-7", sha256="0" * 64, size=1056, revision=7)
 SECOND = BootstrapRecord(
@@ -302,3 +304,31 @@ def test_what_lies_on_a_volume_is_read_with_its_generations() -> None:
     begin(one.records, SECOND)
     restore_of(one).apply(one.machine.host)
     assert on_volume(one.machine.host, MOUNT).generation == 2
+
+
+@dataclass
+class EventfulClock(MemoryClock):
+    """Something happens once, after half a minute of waiting."""
+
+    event: Callable[[], None] = lambda: None
+    happened: bool = False
+
+    def wait(self, seconds: float, reason: str) -> None:
+        super().wait(seconds, reason)
+        if self.ticks >= 30.0 and not self.happened:
+            self.happened = True
+            self.event()
+
+
+@pytest.mark.parametrize("waiting", ["begun", "established", "generation"])
+def test_a_wait_for_a_quorum_that_is_gone_for_good_ends_when_a_restore_is_begun(waiting: str) -> None:
+    """Else the survivor of two lost volumes would sit out its two minutes, while the others are restored already."""
+    one = old_member("a", THREE) if waiting == "established" else member("a", THREE)
+    if waiting != "established":  # nothing begins, nothing serves
+        one.decide()
+    one.machine.clock = clock = EventfulClock(event=lambda: begin(one.records, SECOND))
+    resource = {"begun": one.begun, "established": one.established, "generation": generation_of(one)}[waiting]
+    with pytest.raises(Retryable) as stopped:
+        resource.apply(one.machine.host)
+    assert stopped.value.code == "etcd-restore-begun"
+    assert clock.ticks < 40.0
