@@ -6,7 +6,6 @@ import sys
 
 from agent.waits import Waits
 from units.errors import BootwrightError
-from units.status import Condition
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,25 +61,15 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 
 def _care(arguments: argparse.Namespace) -> int:
-    """One cluster's trouble does not keep the other from its care; the worst exit code is told."""
+    """The worst exit code of what went wrong."""
     from agent.etcd.node import EtcdNode
-    from agent.etcd.rounds import care_for
+    from agent.etcd.rounds import care_and_tell
 
-    node = EtcdNode.open()
-    failures: list[BootwrightError] = []
-    for here in node.clusters(arguments.cluster):
-        done, errors = care_for(node, here, Waits())
-        for said in done:
-            sys.stdout.write(f"etcd {here.name}: {said}\n")
-        failures += errors
-        for error in errors:
-            sys.stderr.write(f"etcd {here.name}: {error.code}: {error}\n")
-    lives = [node.look(here) for here in node.clusters()]
-    conditions = {one.code: one for live in lives for one in live.conditions}
+    done, failures = care_and_tell(EtcdNode.open(), arguments.cluster, Waits())
+    for said in done:
+        sys.stdout.write(f"{said}\n")
     for error in failures:
-        code = error.code if error.code == "etcd-backup-test-failed" else "etcd-care-failed"
-        conditions[code] = Condition(code=code, message=str(error), remedy=error.remedy, since=lives[0].state.seen)
-    node.publish(tuple(live.state for live in lives), tuple(conditions.values()))
+        sys.stderr.write(f"{error.code}: {error}\n")
     return max((error.exit_code for error in failures), default=0)
 
 

@@ -9,6 +9,7 @@ from agent.etcd.node import EtcdNode, utc_now
 from agent.waits import Waits
 from units.errors import BootwrightError, Fatal
 from units.etcd_backup import is_due, to_test
+from units.status import Condition
 
 LOG = logging.getLogger("bootwright.etcd")
 
@@ -43,6 +44,28 @@ def care_for(node: EtcdNode, here: EtcdHere, waits: Waits) -> tuple[tuple[str, .
             LOG.warning("etcd %s: %s", here.name, error, extra={"code": error.code})
             errors.append(error)
     return tuple(done), tuple(errors)
+
+
+def care_and_tell(
+    node: EtcdNode, only: str | None, waits: Waits
+) -> tuple[tuple[str, ...], tuple[BootwrightError, ...]]:
+    """Care for every cluster of this machine, and put what is seen then into its status, here and in the store.
+
+    One cluster's trouble does not keep the other from its care.
+    """
+    said: list[str] = []
+    failures: list[BootwrightError] = []
+    for here in node.clusters(only):
+        done, errors = care_for(node, here, waits)
+        said += (f"etcd {here.name}: {one}" for one in done)
+        failures += errors
+    lives = [node.look(here) for here in node.clusters()]
+    conditions = {one.code: one for live in lives for one in live.conditions}
+    for error in failures:
+        code = error.code if error.code == "etcd-backup-test-failed" else "etcd-care-failed"
+        conditions[code] = Condition(code=code, message=str(error), remedy=error.remedy, since=lives[0].state.seen)
+    node.publish(tuple(live.state for live in lives), tuple(conditions.values()))
+    return tuple(said), tuple(failures)
 
 
 def _tested(node: EtcdNode, here: EtcdHere) -> tuple[str, ...]:
