@@ -77,6 +77,9 @@ def main() -> int:
     if "count" in here.options:
         here.count_opens()
     here.watch.ends("bench")
+    from agent.modules import use_modules
+
+    use_modules()  # as agent.__main__ does
     import agent.cli
 
     agent.cli.COMMANDS[here.command] = agent.cli.Command(f"tests.bench.{here.command}_command", "measured")

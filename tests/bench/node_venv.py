@@ -8,6 +8,7 @@ As packer/install.sh makes it, so that what is measured is what a node runs: bot
 
 import compileall
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def node_venv() -> NodeVenv:
     """Made when it is not there; a minute and a half the first time, three seconds after a change of the code."""
     folder = cache.folder("bench-venv")
     with cache.locked("bench-venv"):
-        packages = folder / f"packages-{cache.digest(LOCK, sys.version)[:16]}"
+        packages = folder / f"packages-{cache.digest(LOCK, Path(__file__), sys.version)[:16]}"
         if not packages.exists():
             _install_packages(packages)
         sources = [path for name in (*DISTRIBUTION, *HARNESS) if (path := cache.CHECKOUT / name).exists()]
@@ -61,6 +62,8 @@ def _install_packages(target: Path) -> None:
         _run(sys.executable, "-m", "venv", str(venv))
         pip = (str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet")
         _run(*pip, "install", "--require-hashes", "--no-compile", "-r", str(LOCK))
+        for name in ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence.pth"):
+            _remove(venv, name)
         _compile(venv)
         venv.rename(target)
 
@@ -80,11 +83,24 @@ def _add_wheel(packages: Path, target: Path) -> None:
             shutil.copyfile(cache.CHECKOUT / name, copy)
         for package in (*(site / name for name in ("agent", "units", "pki", "coordinator")), venv / "harness"):
             _compile(package)
+        _run(str(venv / "bin/python"), "-I", "-m", "agent.make_modules")
         venv.rename(target)
 
 
+def _remove(venv: Path, name: str) -> None:
+    """What a node's venv has not; pip was needed to fill this one."""
+    (site,) = venv.glob("lib/python3*/site-packages")
+    for path in (site / name, *site.glob(f"{name}-*.dist-info")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _compile(tree: Path) -> None:
-    compileall.compile_dir(tree, quiet=2, workers=0)  # a package may bring files of another Python: not our business
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    # A package may bring files of another Python: not our business.
+    compileall.compile_dir(tree, quiet=2, workers=0, invalidation_mode=unchecked)
 
 
 def _run(*command: str) -> None:
