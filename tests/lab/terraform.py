@@ -23,6 +23,7 @@ class Machines:
     user_data: str = field(repr=False)
     profile: str = ""  # the cluster's own for the role when left out
     subnet: str = ""  # the private one of the zone when left out
+    image: str = ""  # the region's own when left out
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -70,6 +71,7 @@ class Terraform:
             subnet=machines.subnet,
             profile=machines.profile or self.profile(machines.role),
             instance_type=machines.instance_type,
+            image=machines.image,
             tags=self._tags(machines),
             MetadataOptions=METADATA_OPTIONS,
         )

@@ -88,6 +88,7 @@ class LabClient:
         subnet: str = "",
         profile: str = "",
         instance_type: str = "t3.medium",
+        image: str = "",
         tags: Mapping[str, str] | None = None,
         **more: Any,
     ) -> str:
@@ -101,7 +102,7 @@ class LabClient:
         subnet = subnet or self.outputs["private_subnet_ids"][zone]
         every = {"Name": group, f"{ROLE_TAG}{role}": "1"} | dict(tags or {})
         made = self.aws("ec2").run_instances(
-            ImageId=self.outputs["image_id"],
+            ImageId=image or self.outputs["image_id"],
             MinCount=1,
             MaxCount=1,
             InstanceType=instance_type,
