@@ -1,11 +1,13 @@
 """Rollouts on real machines: a good change goes out in waves, a bad one touches one machine, which restores itself."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from tests.lab.fleet import BEGUN, COMMITTED, RESTARTING, SETTLING, SIZE, UNDOING, Fleet, cut_each_at, live_fleet
+from tests.lab.scenario import BUCKET, WORKERS
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(2400)]
 
@@ -96,6 +98,22 @@ def test_an_abort_returns_everything_and_the_next_serial_goes_through(fleet: Fle
     assert fleet.rollout() is None
     fleet.sync()
     assert [worker.sh(LABELLED.format("c")) for worker in fleet.workers] == ["1"] * SIZE
+
+
+def test_a_machine_that_never_reaches_the_store_is_explained_by_its_console(fleet: Fleet) -> None:
+    scenario, client = fleet.scenario, fleet.scenario.client
+    user_data = scenario.machines(WORKERS).user_data.replace(BUCKET, "nobodys-bucket")
+    lost = scenario.launch(WORKERS, user_data=user_data)
+    try:
+        client.wait_until("the agent's verdict", lambda: "error: s3-" in client.machine(lost).console(), 300.0)
+        judged = json.loads(scenario.ask_coordinator("validate", "--json").stdout)
+        (fault,) = [fault for fault in judged["failures"] if fault["name"] == lost]
+        assert re.search(
+            r"has not yet joined cluster.*error: s3-[a-z-]+: .*nobodys-bucket", fault["message"], re.DOTALL
+        )
+        assert f"remedy: {fault['remedy']}" in fault["message"]
+    finally:
+        client.terminate(lost)
 
 
 @pytest.mark.nightly

@@ -44,8 +44,9 @@ class RemoteMachine:
         self.client.call("power-on", instance=self.instance_id)
 
     def console(self) -> str:
+        """All that it has printed so far; nothing before it is switched on."""
         path = self.client.instance(self.instance_id)["console"]
-        return Path(path).read_text(errors="replace") if path else ""
+        return Path(path).read_text(errors="replace") if path and Path(path).exists() else ""
 
 
 class LabClient:
