@@ -18,6 +18,7 @@ from units.manifest import problems_of
 
 EVERY = timedelta(minutes=15)
 TEST_EVERY = timedelta(days=1)
+CLOCKS_DIFFER = timedelta(minutes=5)  # S3 itself takes nothing from a clock that is wrong by more than 15
 KEEP_ALL, KEEP_HOURLY, KEEP_DAILY = timedelta(hours=1), timedelta(days=7), timedelta(days=90)
 TRAILER_BYTES = 32
 # S3 takes 5 GiB in one request, and only of those does it keep a checksum of the whole.
@@ -120,7 +121,10 @@ def parse_name(name: str) -> tuple[datetime, int] | None:
 
 
 def kept_in(etcd: str, objects: Iterable[tuple[str, int]]) -> tuple[Kept, ...]:
-    """Newest first, from keys (relative to the cluster) and sizes. Folders that are no backups are left alone."""
+    """Newest first, from keys (relative to the cluster) and sizes. Folders that are no backups are left alone.
+
+    By revision: it only grows, through restores too (they add a thousand million), whatever the machines' clocks said.
+    """
     prefix = backups_prefix(etcd)
     files: dict[str, dict[str, int]] = {}
     for key, size in objects:
@@ -132,18 +136,26 @@ def kept_in(etcd: str, objects: Iterable[tuple[str, int]]) -> tuple[Kept, ...]:
         taken, revision = parse_name(name) or (datetime.min.replace(tzinfo=UTC), 0)
         complete = "meta.json" in sizes and "snapshot.db" in sizes
         found.append(Kept(name, taken, revision, sizes.get("snapshot.db", 0), complete, "verified.json" in sizes))
-    return tuple(sorted(found, key=lambda kept: (kept.taken, kept.revision), reverse=True))
+    return tuple(sorted(found, key=_age, reverse=True))
+
+
+def _age(kept: Kept) -> tuple[int, datetime]:
+    return kept.revision, kept.taken
 
 
 def outlived(backups: Collection[Kept], now: datetime, *, protected: Collection[str] = ()) -> tuple[str, ...]:
     """Names to delete: all of the last hour stay, then the newest of each hour for 7 days, of each day for 90 days.
 
-    Whatever its age: the newest backup stays, the newest that was tested, and what is `protected` (the one that the
-    running generation began with). A folder without meta.json is an upload that broke off: it goes after a day.
+    Whatever its age: the newest backup stays, the newest that was tested (both by the clock and by revision), and what
+    is `protected` (the one that the running generation began with). A folder without meta.json is an upload that broke off: it goes after a day.
     """
     whole = sorted((one for one in backups if one.complete), key=lambda one: (one.taken, one.revision), reverse=True)
-    tested = [one for one in whole if one.tested]
-    stay = {*protected, *(one.name for one in (*whole[:1], *tested[:1]))}
+    newest = [
+        order[:1]
+        for some in (whole, [one for one in whole if one.tested])
+        for order in (some, sorted(some, key=_age, reverse=True))
+    ]
+    stay = {*protected, *(one.name for first in newest for one in first)}
     slots: set[tuple[str, datetime]] = set()
     for one in whole:
         age = now - one.taken
@@ -161,16 +173,19 @@ def outlived(backups: Collection[Kept], now: datetime, *, protected: Collection[
 
 
 def is_due(backups: Iterable[Kept], now: datetime) -> bool:
-    """A little under the interval: a timer's jitter must not make it every other time."""
-    newest = max((one.taken for one in backups if one.complete), default=None)
+    """A little under the interval: a timer's jitter must not make it every other time.
+
+    What is taken in the future tells of a clock that was wrong, then or now: it puts no backup off.
+    """
+    newest = max((one.taken for one in backups if one.complete and one.taken - now <= CLOCKS_DIFFER), default=None)
     return newest is None or now - newest > EVERY * 0.8
 
 
 def to_test(backups: Collection[Kept], newest_test: datetime | None, now: datetime) -> Kept | None:
     """The newest backup, once a day. `newest_test` is when the last test restore was written."""
-    if newest_test is not None and now - newest_test < TEST_EVERY:
+    if newest_test is not None and -CLOCKS_DIFFER <= now - newest_test < TEST_EVERY:
         return None
-    return next((one for one in sorted(backups, key=lambda one: one.taken, reverse=True) if one.complete), None)
+    return max((one for one in backups if one.complete), key=_age, default=None)
 
 
 def believable(facts: SnapshotFacts, size: int, previous: BackupMeta | None, generation: int) -> SnapshotFacts:

@@ -6,12 +6,15 @@ Compaction is the API server's (every 5 minutes). Thresholds and the order of st
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from units.etcd_members import quorum
+from units.etcd_replacement import restore_remedy
 from units.status import Condition
 
 WASTE_PART = 0.45
 WASTE_BYTES = 200 * 1024**2
 # Disarmed with less room than this below the quota, the alarm would be back with the next writes.
 ROOM_PART = 0.95
+NEXT_LOG_BYTES = 64 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class CaredMember:
     database_bytes: int
     in_use_bytes: int
     raft_index: int = 0
+    answers: bool = True  # an alarm makes a member ill, but not silent
+    detail: str = ""  # why it is not healthy
 
     @property
     def wasteful(self) -> bool:
@@ -69,8 +74,10 @@ def next_steps(members: Collection[CaredMember], alarms: Collection[CaredAlarm],
         return ()
     last = sorted(members, key=lambda member: (member.leader, member.name, member.id))
     if full:
+        # A member that is away cannot be defragmented, and the others take no writes until they are: should it be full
+        # when it comes back, it raises the alarm again.
         compact: tuple[Step, ...] = (Compact(revision),) if revision > 1 else ()
-        return (*compact, *(Defragment(one.id) for one in last), *(Disarm(alarm) for alarm in full))
+        return (*compact, *(Defragment(one.id) for one in last if one.answers), *(Disarm(alarm) for alarm in full))
     return tuple(Defragment(one.id) for one in last if one.wasteful)
 
 
@@ -117,4 +124,47 @@ def conditions(
                 since=since,
             )
         )
+    silent = [] if corrupt or full else [member for member in members if not member.healthy and not member.learner]
+    found += (_unhealthy(etcd, member, members, since) for member in silent)
     return tuple(found)
+
+
+def _unhealthy(etcd: str, member: CaredMember, members: Collection[CaredMember], since: str) -> Condition:
+    """A warning: whether the cluster still decides is told beside it."""
+    voters = [one for one in members if not one.learner]
+    able = sum(one.healthy for one in voters)
+    return Condition(
+        code="etcd-member-unhealthy",
+        message=f"etcd {etcd!r}: member {member.name or f'{member.id:x}'} is not healthy: {member.detail or 'silent'} "
+        f"({able} of {len(voters)} are, {quorum(len(voters))} decide)",
+        remedy="on its machine: `agent status`, journalctl -u "
+        f"bootwright-etcd-{etcd}; if the machine is gone, a new one takes its volume",
+        since=since,
+        severity="warning",
+    )
+
+
+def no_quorum(etcd: str, said: str, since: str) -> Condition:
+    """`said`: what its own member answers."""
+    return Condition(
+        code="etcd-no-quorum",
+        message=f"etcd {etcd!r} takes no writes as seen from here: {said}",
+        remedy=f"start the other members, or mend the network between them; {restore_remedy(etcd)}",
+        since=since,
+    )
+
+
+def disk_full(etcd: str, mount: str, free_bytes: int, since: str) -> tuple[Condition, ...]:
+    """None while a piece of log fits: etcd takes 64 MB at once, and ends itself when it cannot write."""
+    if free_bytes >= NEXT_LOG_BYTES:
+        return ()
+    return (
+        Condition(
+            code="etcd-disk-full",
+            message=f"etcd {etcd!r}: {mount} has {free_bytes // 1024**2} MiB free; etcd needs "
+            f"{NEXT_LOG_BYTES // 1024**2} for its next piece of log, and ends without them",
+            remedy="grow the volume in EC2 (the agent grows the file system), or delete data that a restore kept aside: "
+            f"ls -d {mount}/data.g*; etcd comes back by itself",
+            since=since,
+        ),
+    )

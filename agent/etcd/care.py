@@ -138,6 +138,8 @@ def _cared(seen: Seen, leader: int | None) -> CaredMember:
         database_bytes=status.database_bytes if status else 0,
         in_use_bytes=status.in_use_bytes if status else 0,
         raft_index=status.raft_index if status else 0,
+        answers=status is not None,
+        detail=seen.member.detail,
     )
 
 

@@ -1,5 +1,6 @@
 """One cluster as it is right now, for a person and for the status object. Never raises: what fails is what it tells."""
 
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from agent.volume_memory import VolumeMemory
 from units.bootstrap_record import BootstrapRecord
 from units.errors import BootwrightError
 from units.etcd_backup import EVERY
-from units.etcd_care import CaredAlarm, conditions
+from units.etcd_care import CaredAlarm, conditions, disk_full, no_quorum
 from units.etcd_members import quorum
 from units.status import Condition, EtcdMemberState, EtcdState
 
@@ -40,7 +41,8 @@ def look_live(here: EtcdHere, now: datetime, *, device: str = "", volume_id: str
             look = look_at(here.all, gateway, linearizable=False)
             alarms = _alarms(gateway) if _decides(look) else ()
     except BootwrightError as error:
-        return Live(base.model_copy(update={"detail": error.message[:500]}), ())
+        said = error.message[:500]
+        return Live(base.model_copy(update={"detail": said}), (*_disk(here, seen), no_quorum(here.name, said, seen)))
     told = conditions(
         here.name,
         cared(look),
@@ -48,7 +50,9 @@ def look_live(here: EtcdHere, now: datetime, *, device: str = "", volume_id: str
         quota_bytes=here.quota_bytes,
         since=seen,
     )
-    return Live(_filled(base, look, alarms, own.leader, own.term), told)
+    state = _filled(base, look, alarms, own.leader, own.term)
+    silent = () if _decides(look) else (no_quorum(here.name, state.detail, seen),)
+    return Live(state, (*told, *silent, *_disk(here, seen)))
 
 
 def with_backups(state: EtcdState, bucket: BackupBucket, record: BootstrapRecord | None) -> EtcdState:
@@ -98,6 +102,12 @@ def remembered_volume(etcd: str) -> str:
         memory = VolumeMemory().of_etcd(etcd)
         return memory.volume_id if memory else ""
     return ""
+
+
+def _disk(here: EtcdHere, seen: str) -> tuple[Condition, ...]:
+    with suppress(OSError):
+        return disk_full(here.name, str(here.mount), shutil.disk_usage(here.mount).free, seen)
+    return ()
 
 
 def _filled(base: EtcdState, look: Look, alarms: tuple[Alarm, ...], leader: int, term: int) -> EtcdState:

@@ -22,7 +22,16 @@ from units.manifest import Manifest
 from units.status import Condition, EtcdState, NodeStatus, decode_status, encode_status
 
 # Conditions that only these commands set, and take back.
-_CODES = ("etcd-corrupt", "etcd-no-space", "etcd-backup-late", "etcd-backup-test-failed", "etcd-care-failed")
+_CODES = (
+    "etcd-corrupt",
+    "etcd-no-space",
+    "etcd-member-unhealthy",
+    "etcd-no-quorum",
+    "etcd-disk-full",
+    "etcd-backup-late",
+    "etcd-backup-test-failed",
+    "etcd-care-failed",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,24 @@ def test_the_last_hour_the_newest_and_the_newest_tested_stay(history: list[Kept]
 
 
 @given(HISTORIES)
+def test_whatever_the_clocks_said_the_backup_with_the_highest_revision_stays(history: list[Kept]) -> None:
+    gone = outlived(history, NOW)
+    for some in ([one for one in history if one.complete], [one for one in history if one.complete and one.tested]):
+        if some:
+            highest = max(one.revision for one in some)
+            assert any(one.revision == highest and one.name not in gone for one in some)
+
+
+def test_a_backup_from_a_clock_that_was_ahead_puts_none_off_and_is_not_taken_for_the_newest() -> None:
+    ahead, now = kept(-60, revision=5), kept(20, revision=8)
+    assert is_due([ahead, now], NOW)
+    assert not is_due([kept(-3)], NOW), "clocks of two machines may differ a little"
+    listed = kept_in("main", [(f"etcd/main/backups/{one.name}/meta.json", 1) for one in (ahead, now)])
+    assert [one.revision for one in listed] == [8, 5]
+    assert to_test([ahead, now], NOW + timedelta(hours=1), NOW) == now
+
+
+@given(HISTORIES)
 def test_every_hour_of_a_week_and_every_day_of_a_quarter_keeps_one(history: list[Kept]) -> None:
     gone = set(outlived(history, NOW))
     for limit, slot in ((KEEP_HOURLY, "%Y-%m-%dT%H"), (KEEP_DAILY, "%Y-%m-%d")):
