@@ -3,7 +3,7 @@
     /opt/bootwright/venv/bin/python -I -m agent.make_modules [--files LIST]
 
 Everything that agent, units and pki import goes in, and the libraries that they import late. With --files, LIST gets a
-line for every file that they then need of this image: that one, the interpreter, the modules' shared objects.
+line for every file that every boot then needs of this image: that one, the interpreter, the modules' shared objects.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Iterator
-from importlib.machinery import ExtensionFileLoader, SourceFileLoader
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING
@@ -55,22 +55,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m agent.make_modules", description=__doc__)
     parser.add_argument("--files", type=Path, metavar="LIST", help="where to write the names of the files of a boot")
     chosen = parser.parse_args()
-    import_all()
     path = Path(sys.prefix) / NAME
+    import_ours()
+    files = [str(path), *mapped_files()]
+    import_late()
     count = write_modules(path)
     if chosen.files:
-        files = [str(path), *sorted(mapped_files())]
         chosen.files.write_text("".join(f"{file}\n" for file in files))
     sys.stderr.write(f"make_modules: {count} modules in {path}, {path.stat().st_size} bytes\n")
     return 0
 
 
-def import_all() -> None:
+def import_ours() -> None:
     for name in OURS:
         package = importlib.import_module(name)
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):
             if module.name.rpartition(".")[2] not in _NOT_OURS_TO_IMPORT:
                 importlib.import_module(module.name)
+
+
+def import_late() -> None:
     for name in LATE:
         with contextlib.suppress(ImportError):  # a library that this image does without
             importlib.import_module(name)
@@ -103,7 +107,7 @@ def mapped_files() -> Iterator[str]:
 
 def _entry(name: str, module: ModuleType, codes: bytearray) -> "Entry | None":
     """None for what is built in, has no file, or is not part of venv and standard library. Appends the code."""
-    spec = getattr(module, "__spec__", None)
+    spec = getattr(module, "__spec__", None) or _found(name)
     loader, origin = getattr(spec, "loader", None), getattr(spec, "origin", None)
     if spec is None or spec.name != name or origin is None:
         return None
@@ -117,6 +121,12 @@ def _entry(name: str, module: ModuleType, codes: bytearray) -> "Entry | None":
     data = marshal.dumps(_code(loader, name))
     codes += data
     return (*place, (len(codes) - len(data), len(data)), spec.submodule_search_locations is not None)
+
+
+def _found(name: str) -> ModuleSpec | None:
+    """Of a module that put something else in its own place, as cryptography does with those that have old names."""
+    parent = sys.modules.get(name.rpartition(".")[0])
+    return PathFinder.find_spec(name, parent.__path__) if parent is not None and hasattr(parent, "__path__") else None
 
 
 def _code(loader: SourceFileLoader, name: str) -> CodeType:

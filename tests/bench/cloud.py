@@ -5,6 +5,7 @@ It runs in threads of the measuring process; what is measured is always another 
 
 import collections
 import io
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -111,6 +112,8 @@ class Cloud:
         self._imds = _CountingImds(("127.0.0.1", 0), metadata, self._requests)
         self.endpoint = f"https://127.0.0.1:{self._moto.server_port}"
         self.imds_url = f"http://127.0.0.1:{self._imds.server_port}"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.issuer_port: int = free.getsockname()[1]  # of `tests.bench.issuer_double`; the spec names it
         self._servers = (self._moto, self._imds)
         for server in self._servers:
             threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from tests.bench.cloud import BUCKET, REGION, Cloud
+from units.manifest import Manifest, decode_release
 
 CLUSTER = "bench.example.com"
 VERSION = "1.36.2"
@@ -21,10 +22,10 @@ IMAGE_BYTES = 1_000_000  # archives are read by containerd only, whose double do
 _COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
-def spec(secrets_key: str, endpoint: str, groups: int, *, change: int = 0) -> dict[str, Any]:
+def spec(secrets_key: str, cloud: Cloud, groups: int, *, change: int = 0) -> dict[str, Any]:
     """Three control-plane groups, one a zone, and `groups` - 3 worker groups over all zones; at least 4.
 
-    Another `change` changes every group.
+    Another `change` changes every group. The API's address is loopback: what a worker asks there is the issuer.
     """
     workers = [
         {
@@ -59,10 +60,11 @@ def spec(secrets_key: str, endpoint: str, groups: int, *, change: int = 0) -> di
             "cni": "calico",
             "subnets": [{"zone": f"{REGION}{z}", "id": f"subnet-0aa0aa0aa0aa0aa0{i}"} for i, z in enumerate(ZONES)],
         },
-        "api": {"endpoint": f"api.{CLUSTER}"},
+        "api": {"endpoint": "127.0.0.1"},
+        "identity": {"port": cloud.issuer_port},
         "etcdClusters": [{"name": "main", "members": members}],
         "trust": {"secretsKey": f"awskms:{secrets_key}"},
-        "aws": {"endpointURL": endpoint},
+        "aws": {"endpointURL": cloud.endpoint},
         "instanceGroups": masters + workers,
     }
 
@@ -82,7 +84,7 @@ class Operator:
         return self.directory / "cluster.yaml"
 
     def write_spec(self, secrets_key: str, groups: int, *, change: int = 0) -> None:
-        document = spec(secrets_key, self.cloud.endpoint, groups, change=change)
+        document = spec(secrets_key, self.cloud, groups, change=change)
         self.spec_file.write_text(yaml.safe_dump(document, sort_keys=False))
 
     def command(self, *arguments: str) -> list[str]:
@@ -122,6 +124,16 @@ class Published:
     operator: Operator
     secrets_key: str
     assets: tuple[Path, ...]  # files to bake, named by their sha256 in the manifest
+
+    def manifest(self, group: str) -> Manifest:
+        """As it was published last."""
+        s3, prefix = self.operator.cloud.client("s3"), f"{CLUSTER}/tuf/targets/groups/"
+        found = s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)["Contents"]
+        newest = max(
+            (one for one in found if one["Key"].endswith(f".{group}.json")), key=lambda one: one["LastModified"]
+        )
+        body = s3.get_object(Bucket=BUCKET, Key=newest["Key"])["Body"].read()
+        return decode_release(body, cluster=CLUSTER, group=group).stable
 
     def user_data(self, group: str) -> str:
         return self.operator.run("userdata", group)

@@ -12,6 +12,7 @@ from tests.bench.node_venv import NodeVenv
 from tests.bench.sandbox import bake, reboot
 
 GROUP = "control-plane-a"
+WORKERS = "workers-000"
 READY = "nothing to change"
 _BOOTSTRAP = "import sys; sys.path.append(sys.argv.pop(1)); from tests.bench.child import main; sys.exit(main())"
 
@@ -78,20 +79,25 @@ class Counts:
         return tuple(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
 
-def bake_node(root: Path, published: Published, cloud: Cloud, venv: NodeVenv) -> Node:
-    """A machine as it comes out of the image, the first one of its cluster; its user-data is in IMDS."""
+def bake_node(root: Path, published: Published, cloud: Cloud, venv: NodeVenv, group: str = GROUP) -> Node:
+    """A machine as it comes out of the image, the first one of its cluster; its user-data is in IMDS.
+
+    One of WORKERS needs `tests.bench.issuer_double` to answer.
+    """
     # What an earlier node left: an established etcd would rightly refuse this one's empty volume.
     for record in ("cluster.json", "members/a.json"):
         cloud.client("s3").delete_object(Bucket=BUCKET, Key=f"{CLUSTER}/etcd/main/{record}")
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in published.assets]
     bake(root, published.assets, digests)
-    cloud.set_user_data(published.user_data(GROUP))
+    cloud.set_user_data(published.user_data(group))
     return Node(root, cloud, venv)
 
 
-def first_boot(root: Path, published: Published, cloud: Cloud, venv: NodeVenv) -> tuple[Node, Sample]:
+def first_boot(
+    root: Path, published: Published, cloud: Cloud, venv: NodeVenv, group: str = GROUP
+) -> tuple[Node, Sample]:
     """A machine that came up once, with everything that its manifest wants; and what that took."""
-    node = bake_node(root, published, cloud, venv)
+    node = bake_node(root, published, cloud, venv, group)
     sample = node.run("boot", "save")
     again = node.run("boot", "save").result["text"]
     if READY not in again:

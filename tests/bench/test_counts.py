@@ -7,13 +7,15 @@ import pytest
 
 from tests.bench.cloud import Cloud, running_cloud
 from tests.bench.fleet import Published, found_cluster
+from tests.bench.issuer_double import IssuerDouble
 from tests.bench.node_venv import NodeVenv, node_venv
-from tests.bench.nodes import Counts, Node, bake_node, first_boot
+from tests.bench.nodes import WORKERS, Counts, Node, bake_node, first_boot
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 # An IMDSv2 token, the instance's identity, its role and keys, its zone; user-data is asked for at first boot only.
 IMDS_BOOT, IMDS_POLL = 7, 3
+MOST_OPENED = 250  # by a worker, from exec to the end of its first boot; before it, 830 of them were modules
 AWS_SDKS = {"boto3", "botocore", "s3transfer", "requests"}
 HEAVY = AWS_SDKS | {"cryptography", "google", "jinja2", "pydantic", "securesystemslib", "systemd", "tuf", "yaml"}
 
@@ -44,6 +46,17 @@ def first(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud, published: Pub
 @pytest.fixture(scope="module")
 def settled(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud, published: Published, venv: NodeVenv) -> Node:
     return first_boot(tmp_path_factory.mktemp("settled"), published, cloud, venv)[0]
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud, published: Published, venv: NodeVenv) -> Counts:
+    """The first boot of a worker as it comes out of the image."""
+    folder = tmp_path_factory.mktemp("worker")
+    issuer = IssuerDouble(folder, published.manifest(WORKERS), cloud)
+    try:
+        return bake_node(folder / "node", published, cloud, venv, WORKERS).counted("boot")
+    finally:
+        issuer.close()
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +142,29 @@ def test_a_first_boot_fetches_no_asset_that_is_baked(first: Counts) -> None:
     # GET: 6 documents of TUF (one of them the root that is not there), 6 envelopes, etcd's record and its members'
     # before and after each write. PUT: etcd's record twice, and where this member is.
     assert exact(first) == {"imds": IMDS_BOOT, "kms Decrypt": 6, "s3 GET": 25, "s3 PUT": 3}
+
+
+def test_a_worker_opens_few_files_until_it_is_up(worker: Counts) -> None:
+    """Folders too, and a file as often as it is opened: on a new volume each is a round trip (peers.md 4.3)."""
+    assert worker.calls["systemd.start"] >= 1  # kubelet, last of all
+    assert len(worker.opened) <= MOST_OPENED
+
+
+def test_the_modules_of_a_boot_come_out_of_one_file(worker: Counts) -> None:
+    """But for those before it, and the harness's own."""
+    own = [name for name in worker.opened if name.endswith((".py", ".pyc")) and "/harness/" not in name]
+    assert [name.rpartition("/")[2].partition(".")[0] for name in own] == ["__init__", "modules"]
+    assert sum(name.endswith("/agent.modules") for name in worker.opened) == 1
+
+
+def test_of_a_boot_the_status_is_written_a_few_times(boot: Counts) -> None:
+    """Not once for each of ninety resources; at each turn of the story, and twice a second."""
+    assert boot.state_files.count("run/bootwright/.status.json.tmp") <= 20
+
+
+def test_a_workers_first_boot_asks_for_its_manifest_and_its_certificates(worker: Counts) -> None:
+    # IMDS: as a control plane, and the instance's own credentials, which prove to the issuer what it is.
+    assert exact(worker) == {"imds": IMDS_BOOT + 1, "s3 GET": 6}
 
 
 @pytest.mark.parametrize("counts", ["first", "boot"])
