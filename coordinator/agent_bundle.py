@@ -23,7 +23,6 @@ _WHEEL: Final = re.compile(
 _MACHINES: Final = ("x86_64", "aarch64")
 _HASH: Final = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _LEFT_OUT: Final = (".hcl", ".md", ".pyc")
-_REMEDY: Final = "make one with `python -m tests.lab.wheelhouse DIR`, as for an image build"
 
 
 def make_bundle(wheelhouse: Path, packer: Path, target: Path) -> Upload:
@@ -50,7 +49,10 @@ def _described(wheelhouse: Path) -> tuple[str, str, str]:
         problems.append(Problem("*.whl", f"compiled for {found_text}; one of each is allowed"))
     if problems:
         raise Invalid(
-            "wheelhouse-invalid", f"{wheelhouse} is not a wheelhouse", problems=tuple(problems), remedy=_REMEDY
+            "wheelhouse-invalid",
+            f"{wheelhouse} is not a wheelhouse",
+            problems=tuple(problems),
+            remedy="make one with `python -m tests.lab.wheelhouse DIR`, as for an image build",
         )
     return f"3.{pythons.pop().removeprefix('cp3')}", machines.pop(), own[0]["version"]
 
