@@ -147,7 +147,8 @@ def outlived(backups: Collection[Kept], now: datetime, *, protected: Collection[
     """Names to delete: all of the last hour stay, then the newest of each hour for 7 days, of each day for 90 days.
 
     Whatever its age: the newest backup stays, the newest that was tested (both by the clock and by revision), and what
-    is `protected` (the one that the running generation began with). A folder without meta.json is an upload that broke off: it goes after a day.
+    is `protected` (the one that the running generation began with). A folder without meta.json is an upload that broke
+    off: it goes after a day.
     """
     whole = sorted((one for one in backups if one.complete), key=lambda one: (one.taken, one.revision), reverse=True)
     newest = [

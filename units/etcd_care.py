@@ -163,7 +163,7 @@ def disk_full(etcd: str, mount: str, free_bytes: int, since: str) -> tuple[Condi
             code="etcd-disk-full",
             message=f"etcd {etcd!r}: {mount} has {free_bytes // 1024**2} MiB free; etcd needs "
             f"{NEXT_LOG_BYTES // 1024**2} for its next piece of log, and ends without them",
-            remedy="grow the volume in EC2 (the agent grows the file system), or delete data that a restore kept aside: "
+            remedy="grow the volume in EC2 (the agent grows the file system), or delete what a restore kept aside: "
             f"ls -d {mount}/data.g*; etcd comes back by itself",
             since=since,
         ),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from units import paths
 from units.bootstrap_record import BootstrapRecord, decode_record, record_key
 from units.errors import Fatal, Refused, Retryable
-from units.etcd_on_volume import has_data, on_volume, stop_for_a_restore
+from units.etcd_on_volume import has_data, on_volume, require_generation, stop_for_a_restore
 from units.etcd_peers import EtcdPeers, refresh_quietly
 from units.etcd_restore import (
     DATA,
@@ -204,6 +204,7 @@ class EtcdGeneration:
             if held == record.token:
                 self._note_down(host, held)
                 return
+            require_generation(host, self.claim, self.path, record)
             if record.state == "established":
                 raise Refused(
                     "etcd-wrong-generation",

@@ -1,6 +1,6 @@
 """What of an etcd member lies on its volume, and whether a restore was begun that it does not follow yet."""
 
-from units.bootstrap_record import decode_record, record_key
+from units.bootstrap_record import BootstrapRecord, decode_record, record_key
 from units.errors import BootwrightError, Retryable
 from units.etcd_restore import DATA, MARK, OnVolume, UpToDate, next_step, read_mark
 from units.host import Host, VolumeClaim
@@ -38,8 +38,21 @@ def stop_for_a_restore(host: Host, claim: VolumeClaim, path: str) -> None:
     except BootwrightError:
         return
     if overtaken and record is not None:
-        raise Retryable(
-            "etcd-restore-begun",
-            f"etcd {claim.etcd!r} is being restored as generation {record.generation}: the next run begins with that",
-            remedy="wait; `agent etcd status` and `coordinator status` tell when it is done",
-        )
+        raise _restore_begun(claim.etcd, record)
+
+
+def require_generation(host: Host, claim: VolumeClaim, path: str, record: BootstrapRecord) -> None:
+    """Retryable if the record is of a later restore than this volume's data: nothing may be said of it in its name.
+
+    The run began before the restore did. A member of the old generation that is ready proves nothing of the new one.
+    """
+    if record.restore is not None and on_volume(host, path).generation < record.generation:
+        raise _restore_begun(claim.etcd, record)
+
+
+def _restore_begun(etcd: str, record: BootstrapRecord) -> Retryable:
+    return Retryable(
+        "etcd-restore-begun",
+        f"etcd {etcd!r} is being restored as generation {record.generation}: the next run begins with that",
+        remedy="wait; `agent etcd status` and `coordinator status` tell when it is done",
+    )

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from units.bootstrap_record import BootstrapRecord, InitialState, decode_record, initial_state, record_key
 from units.errors import Refused, Retryable
-from units.etcd_on_volume import has_data, stop_for_a_restore
+from units.etcd_on_volume import has_data, require_generation, stop_for_a_restore
 from units.etcd_peers import EtcdPeers, refresh_quietly
 from units.etcd_rejoin import EtcdUrls, Rejoin
 from units.etcd_replacement import restore_remedy
@@ -229,6 +229,7 @@ class EtcdEstablished:
                     remedy="undelete the object (the bucket is versioned)",
                 )
             record = decode_record(found.content, key)
+            require_generation(host, self.claim, self.path, record)
             started = record.with_started(member)
             if started == record or host.records.replace(key, started.encode(), found.etag):
                 return

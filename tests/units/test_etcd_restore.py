@@ -332,3 +332,18 @@ def test_a_wait_for_a_quorum_that_is_gone_for_good_ends_when_a_restore_is_begun(
         resource.apply(one.machine.host)
     assert stopped.value.code == "etcd-restore-begun"
     assert clock.ticks < 40.0
+
+
+@pytest.mark.parametrize("said", ["established", "generation"])
+def test_a_member_of_the_old_generation_says_nothing_in_the_name_of_a_restore_begun_meanwhile(said: str) -> None:
+    """Seen on real etcd: it called the new generation established, and every other member refused its volume."""
+    one = old_member()
+    one.ready = True
+    assert one.machine.etcd_storage.write_generation_key("main", (), None, "token-g1")
+    begin(one.records, SECOND)
+    resource = {"established": one.established, "generation": generation_of(one)}[said]
+    with pytest.raises(Retryable) as stopped:
+        resource.apply(one.machine.host)
+    assert stopped.value.code == "etcd-restore-begun"
+    assert record_of(one.records) == SECOND
+    assert one.machine.etcd_storage.generation_key("main", ()) == "token-g1"
