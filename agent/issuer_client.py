@@ -18,6 +18,7 @@ from agent.aws.imds import Imds
 from agent.aws.sigv4 import sign
 from agent.issuer.https import ClusterHttp, client_context
 from agent.issuer.wire import PATH, STS_BODY, UNIFORM_CODE, bound_headers, encode_body, encode_token
+from agent.issuer_callback import confirming
 from pki.certificate import load_certificate
 from pki.errors import PkiError
 from pki.keys import spki_sha256
@@ -50,12 +51,17 @@ class IssuerClient:
     def issue(self, csrs: Mapping[str, bytes], credential: bytes | None) -> Mapping[str, bytes]:
         body = encode_body(csrs)
         headers = {"Content-Type": "application/json", "Connection": "close"}
+        asked_back = 0
         if credential is None:
             headers["Authorization"] = self._proof(body)
+            asked_back = self._manifest.identity.callback_port
         bundle = self._manifest.trust.authority("kubernetes").bundle
         http = ClusterHttp(client_context(bundle, credential))
         try:
-            with http.exchange("POST", self._url, headers=headers, timeouts=_TIMEOUTS, body=body) as response:
+            with (
+                confirming(hashlib.sha256(body).hexdigest(), asked_back),
+                http.exchange("POST", self._url, headers=headers, timeouts=_TIMEOUTS, body=body) as response,
+            ):
                 answer = response.body(limit=_MAX_ANSWER)
         except (Broken, TooLarge) as error:
             raise self._unreachable(error) from error

@@ -101,6 +101,7 @@ def _identity(spec: ClusterSpec, group: InstanceGroup) -> m.Identity:
         sts_endpoint=spec.identity.sts_endpoint or spec.aws.endpoint_url or sts_endpoint(spec.region),
         port=spec.identity.port,
         leaf_hours=spec.identity.certificate_hours,
+        callback_port=spec.identity.callback_port or 0,
         node_groups=tuple(_node_group(worker) for worker in spec.instance_groups if not worker.is_control_plane)
         if group.is_control_plane
         else (),

@@ -35,6 +35,7 @@ class IssuerConfig(Part):
     sts_endpoint: Word
     node_name: Literal["private-dns", "instance-id"]
     leaf_seconds: int = Field(gt=0)
+    callback_port: int = Field(default=0, ge=0, le=65535)  # where workers confirm a first request; 0: nobody is asked
     groups: tuple[GroupBinding, ...]
     api_server: Word  # https://ADDRESS:PORT of this machine's own
     issuer_name: Word  # the instance this issuer runs on, for its credential: a DNS name may be too long for a CN
@@ -63,6 +64,7 @@ def issuer_config(manifest: Manifest, facts: NodeFacts) -> IssuerConfig:
         sts_endpoint=identity.sts_endpoint,
         node_name=manifest.node_name,
         leaf_seconds=identity.leaf_hours * 3600,
+        callback_port=identity.callback_port,
         groups=tuple(
             GroupBinding(name=group.name, instance_profile_arn=arn + group.instance_profile)
             for group in identity.node_groups

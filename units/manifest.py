@@ -167,6 +167,7 @@ class Identity(Part):
     sts_endpoint: Word  # https://HOST[:PORT] of the region's STS: the only one that is ever called
     port: Port = 3988  # of the issuers, behind `api.endpoint`
     leaf_hours: int = Field(default=72, ge=24, le=8760)  # life of a worker's certificates
+    callback_port: int = Field(default=0, ge=0, le=65535)  # of workers, where issuers ask back (N21); 0: they do not
     node_groups: tuple[NodeGroup, ...] = ()  # empty on workers
 
 

@@ -43,6 +43,8 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "identity-unknown": f"no certificate was ever issued to this machine here. {_RESET}",
         "identity-record-invalid": "somebody changed the record in S3: `agent issuer reset INSTANCE` writes it anew",
         "node-already-ready": f"a Ready node of this name is in the cluster. Find out which machine it is; {_RESET}",
+        "callback-refused": "open identity.callbackPort to the control plane in the workers' security group. If it "
+        "is open, somebody uses this instance's credentials from another machine: find out who reached its IMDS",
         "csr-refused": "the CSR is not signed by its own key, or with a key of another kind; compare agent versions",
         # Not now.
         "instance-unknown": "right after a launch EC2 may not know it yet; this passes within a minute",

@@ -9,6 +9,7 @@ from datetime import datetime
 from agent.issuer import answers, audit
 from agent.issuer.answers import Answer, Asked
 from agent.issuer.body import read_csrs
+from agent.issuer.callback import CallbackCase
 from agent.issuer.caller import instance_of
 from agent.issuer.checks import require
 from agent.issuer.claims import Claims
@@ -94,6 +95,7 @@ class Desk:
         if proven.presented is not None:
             self.claims.hand_on(case, proven.presented, new)
         elif new is not None:
+            self._require_callback(case, asked.body)
             self.claims.claim(case, new, self.now())
         certificates = self.signing.sign(case, keys, self.now())
         if new is not None:
@@ -107,6 +109,11 @@ class Desk:
             profiles=certificates,
         )
         return answers.issued(certificates)
+
+    def _require_callback(self, case: InstanceCase, body: bytes) -> None:
+        found, digest = case.instance, hashlib.sha256(body).hexdigest()
+        port = self.config.callback_port
+        require(self.rules.callback, CallbackCase(found.instance_id, found.private_ip, port, digest))
 
     def _require_patience(self, proven: Proven) -> None:
         wait = self.instance_rates.take((self.config.account, self.config.region, proven.name))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Self
 
 from agent.issuer.body import BODY, CSRS
+from agent.issuer.callback import CALLBACK, CallbackCase
 from agent.issuer.caller import CALLER, CallerCase
 from agent.issuer.checks import Check
 from agent.issuer.claims import KEY, READY, KeyCase, ReadyCase
@@ -31,6 +32,7 @@ class Rules:
     caller: tuple[Check[CallerCase], ...] = CALLER
     certificate: tuple[Check[Certificate], ...] = CERTIFICATE
     instance: tuple[Check[InstanceCase], ...] = INSTANCE
+    callback: tuple[Check[CallbackCase], ...] = CALLBACK
     age: tuple[Check[AgeCase], ...] = AGE
     ready: tuple[Check[ReadyCase], ...] = READY
     key: tuple[Check[KeyCase], ...] = KEY

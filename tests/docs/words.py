@@ -6,6 +6,7 @@ MEANINGS = {
     "api-not-trusted": "what answers at api.endpoint is not certified by the CA in this node's manifest",
     "api-unreachable": "nothing answers at api.endpoint",
     "apply-open": "an apply or an undo was begun and has not ended",
+    "callback-refused": "the machine at the instance's address does not say that it asks for these certificates",
     "certificate-ends-soon": "a certificate has less than a quarter of its life left, or an authority less than a year",
     "certificate-expired": "a certificate or an authority on this node has expired",
     "ec2-no-tls": "what answers at EC2's address ends the TLS handshake",

@@ -1,5 +1,6 @@
 """N13 to N18: a proven instance that is not what it should be, another key than the first, a CSR that asks for more."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.agent.issuer.attacks import attack
 from tests.agent.issuer.aws_doubles import PROFILE_ARN, InstanceDouble
 from tests.agent.issuer.certificates import node_certificate
 from tests.agent.issuer.drafts import Draft, csrs_for
-from tests.agent.issuer.world import INSTANCE, NODE, RECORD, World
+from tests.agent.issuer.world import INSTANCE, NODE, RECORD, World, free_port
 
 WEAK_CSR = Path(__file__).with_name("rsa-512.csr.pem").read_bytes()
 
@@ -122,6 +123,24 @@ def an_instance_of_an_hour_and_a_bit(world: World, draft: Draft) -> None:
 @attack("N16-attached", "instance-too-old", told=True)
 def an_old_instance_that_was_stopped_and_started(world: World, draft: Draft) -> None:
     world.change_instance(attached_age=3700)
+
+
+@attack("N21-callback", "callback-refused", told=True)
+def a_token_used_from_another_machine(world: World, draft: Draft) -> None:
+    """The instance itself asks for nothing: nothing listens there."""
+    world.asks_back("127.0.0.1", free_port())
+
+
+@attack("N21-callback", "callback-refused", told=True)
+def a_token_used_from_another_machine_while_the_instance_asks_for_its_own(world: World, draft: Draft) -> None:
+    world.asks_back("127.0.0.1", world.tells("ab" * 32))
+
+
+@attack("N21-callback", "callback-refused", told=True)
+def a_callback_answered_with_the_beginning_of_the_digest(world: World, draft: Draft) -> None:
+    draft.csrs = csrs_for(draft.keys)  # or each request would have other signatures in it
+    digest = hashlib.sha256(draft.asked().body).hexdigest()
+    world.asks_back("127.0.0.1", world.tells(digest[:-1]))
 
 
 @attack("N17-ready", "node-already-ready", told=True)

@@ -1,15 +1,19 @@
 """The worker's own resource against a real issuer: first certificates, renewal, a cut between two writes, an expiry."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from pki.certificate import load_certificate, load_credential
 from tests.agent.issuer.running import running
 from tests.agent.issuer.workers import manifest_of, worker
-from tests.agent.issuer.world import INSTANCE, NODE, World
+from tests.agent.issuer.world import INSTANCE, NODE, World, free_port
 from tests.units.machines import empty_machine, facts
+from units.errors import Retryable
 from units.facts import NodeFacts
 from units.host import Host
 from units.memory import MemoryHost
@@ -49,6 +53,29 @@ def test_what_the_issuer_gives_is_what_the_node_wants(world: World) -> None:
         resource.apply(host)
         assert resource.check(host) is None
     assert world.marks == [(NODE, "workers")]
+
+
+def test_where_issuers_ask_back_the_machine_itself_gets_its_certificates(world: World) -> None:
+    """The attacks on N21 are in attacks_on_instances; here both halves are the product's."""
+    world.asks_back("127.0.0.1", free_port())
+    with a_node(world) as (resource, memory, host):
+        resource.apply(host)
+        before = serial(host)
+        memory.clock.at += timedelta(hours=0.61 * 73)
+        resource.apply(host)  # over mutual TLS: nobody asks back
+        assert serial(host) != before
+    assert world.journal.codes == []
+    with socket.create_server(("127.0.0.1", world.config.callback_port)):
+        pass  # nobody listens there any more
+
+
+def test_a_port_that_something_else_has_is_said_and_nobody_is_asked(world: World) -> None:
+    with socket.create_server(("", 0)) as other:
+        world.asks_back("127.0.0.1", other.getsockname()[1])
+        with a_node(world) as (resource, _memory, host), pytest.raises(Retryable) as caught:
+            resource.apply(host)
+    assert caught.value.code == "callback-port-taken"
+    assert world.aws.sts.asked == []
 
 
 def test_at_61_percent_of_its_life_everything_is_renewed_over_mutual_tls(world: World) -> None:

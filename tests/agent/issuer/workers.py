@@ -23,7 +23,9 @@ def manifest_of(world: World, port: int, *, endpoint: str = "127.0.0.1", bundle:
         cluster=Cluster(name=config.cluster, uid=config.uid, region=REGION),
         api=Api(endpoint=endpoint),
         trust=Trust.model_validate(trust),
-        identity=Identity(sts_endpoint=config.sts_endpoint, port=port, source=config.source),
+        identity=Identity(
+            sts_endpoint=config.sts_endpoint, port=port, source=config.source, callback_port=config.callback_port
+        ),
     )
 
 

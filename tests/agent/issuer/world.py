@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ from agent.issuer.limits import Limits
 from agent.issuer.rates import Rates
 from agent.issuer.rules import Rules
 from agent.issuer.service import Files, Office
+from agent.issuer_callback import confirming
 from agent.settings import Settings
 from pki.authority import Authority
 from pki.certificate import combine
@@ -100,6 +102,18 @@ class World:
     directory: Path
     marks: list[tuple[str, str]] = field(default_factory=list)
     bundle: str = ""
+    cleanup: ExitStack = field(default_factory=ExitStack)
+
+    def asks_back(self, address: str, port: int) -> None:
+        """The manifest wants N21, and EC2 reports this address of the instance."""
+        self.change_instance(private_ip=address)
+        self.config = self.config.model_copy(update={"callback_port": port})
+
+    def tells(self, digest: str) -> int:
+        """A machine on loopback asks for this: the port where it says so."""
+        port = free_port()
+        self.cleanup.enter_context(confirming(digest, port))
+        return port
 
     @property
     def instance(self) -> InstanceDouble:
@@ -164,6 +178,7 @@ def a_world(directory: Path, authority: Authority | None = None) -> Iterator[Wor
         aws_url = stack.enter_context(served(aws.respond))
         world = World(authority, aws, api_server, aws_config(aws_url), node_settings(aws_url), journal, directory)
         world.bundle = bundle
+        stack.callback(world.cleanup.close)
         pem = world.leaf("issuer-server", name="cp-1", ip_addresses=("127.0.0.1",), dns_names=("localhost",))
         (directory / "server.pem").write_bytes(pem)
         (directory / "api.pem").write_bytes(world.leaf("apiserver", name="cp-1", ip_addresses=("10.99.0.2",)))
@@ -174,6 +189,11 @@ def a_world(directory: Path, authority: Authority | None = None) -> Iterator[Wor
         api_url = stack.enter_context(served(api_server.respond, tls))
         world.config = world.config.model_copy(update={"api_server": api_url})
         yield world
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def aws_config(aws_url: str) -> IssuerConfig:
