@@ -60,6 +60,7 @@ class Cluster:
 
     def scale_to(self, size: int) -> LiveNode:
         """The auto scaling group's newest machine, once it is in the cluster."""
+        (self.scenario.directory / "kubeconfig").unlink(missing_ok=True)  # of before this phase
         known = self.scenario.terraform.instances_of(WORKERS)
         if not known:
             instance = self.scenario.scale_out(WORKERS)
