@@ -3,17 +3,20 @@
 import argparse
 import gc
 import importlib
+import logging
 import os
 import sys
 from dataclasses import dataclass
 from typing import Any
 
-from units.errors import BootwrightError
+from units.errors import BootwrightError, Invalid
 
 # etcd3's generated code needs it set before any import of protobuf (DESIGN section 3).
 os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
 # pydantic would read the entry points of every installed package to find plugins; a node has none, and wants none.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
+DEBUG_VARIABLE = "BOOTWRIGHT_DEBUG"
 
 DESCRIPTION = """\
 bootwright's agent: makes this machine the node that its signed manifest says.
@@ -87,12 +90,26 @@ def _run(module: Any, parsed: argparse.Namespace) -> int:
     try:
         return int(module.run(parsed))
     except BootwrightError as error:
-        sys.stderr.write(f"agent {parsed.command}: {error.code}: {error}\n")
-        if error.remedy:
-            sys.stderr.write(f"  remedy: {error.remedy}\n")
-        return error.exit_code
+        return _failed(parsed.command, error)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; running it again goes on from here\n")
         return 130
     except BrokenPipeError:
         return 0
+    except Exception as error:
+        if isinstance(error, PermissionError) and os.geteuid() != 0:
+            said, what_to_do = f"{error.filename or 'this'} is for root alone", f"sudo agent {parsed.command}"
+            return _failed(parsed.command, Invalid("root-needed", said, remedy=what_to_do))
+        from agent.defects import defect
+
+        logging.getLogger("bootwright").exception("an unforeseen error")
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        return _failed(parsed.command, defect(error))
+
+
+def _failed(command: str, error: BootwrightError) -> int:
+    sys.stderr.write(f"agent {command}: {error.code}: {error}\n")
+    if error.remedy:
+        sys.stderr.write(f"  remedy: {error.remedy}\n")
+    return error.exit_code

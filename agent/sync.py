@@ -71,8 +71,10 @@ def sync(
 
 def _whole_run(node: "RealNode", reason: str, stamp: Path, issued: Path) -> tuple[int, str]:
     from agent.boot import boot
+    from agent.defects import told_as_defect
 
-    exit_code = boot(node, repair=False)
+    with told_as_defect(node.reporter):
+        exit_code = boot(node, repair=False)
     if exit_code == 0 and node.reporter.status.role == "control-plane" and not objects_pending(stamp):
         from agent.cluster_service import label_nodes
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from agent.boot import boot
 from agent.boot_timeline import record_boot
+from agent.defects import told_as_defect
 from agent.node import RealNode
 from agent.run_state import STATUS, running_alone
 from units.errors import Invalid
@@ -20,7 +21,8 @@ def run(_arguments: argparse.Namespace) -> int:
     with running_alone("boot"):
         node = RealNode(_earlier_try())
         node.reporter.at_end = record_boot
-        exit_code = boot(node)
+        with told_as_defect(node.reporter):
+            exit_code = boot(node)
     sys.stdout.write(summary(node.reporter.status) + "\n")
     return exit_code
 

@@ -1,12 +1,15 @@
 """The command line of a node: it teaches, it fails clearly, and it starts fast because it loads little."""
 
+import argparse
 import json
 import subprocess
 import sys
 
 import pytest
 
-from agent.cli import COMMANDS, main
+from agent.cli import COMMANDS, _run, main
+from agent.defects import told_as_defect
+from tests.agent.boot_double import NodeDouble
 
 HEAVY = ("boto3", "botocore", "tuf", "securesystemslib", "etcd3", "grpc", "rich", "cryptography", "jinja2", "requests")
 
@@ -31,6 +34,60 @@ def test_an_enrolment_with_wrong_fields_names_them_all(capsys: pytest.CaptureFix
     said = capsys.readouterr().err
     for field in ("store", "group", "root_version", "root_sha256", "targets_version"):
         assert f"{field}:" in said
+
+
+class ModuleDouble:
+    """A command that raises."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def run(self, _parsed: argparse.Namespace) -> int:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "user", "code", "said"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/run/bootwright/lock"),
+            1000,
+            2,
+            "root-needed: /run/bootwright/lock is",
+        ),
+        (
+            PermissionError(13, "Permission denied", "/run/bootwright/lock"),
+            0,
+            1,
+            "defect: an unforeseen error, Permission",
+        ),
+        (KeyError("x"), 0, 1, "defect: an unforeseen error, KeyError: 'x'"),
+        (KeyboardInterrupt(), 0, 130, "interrupted"),
+    ],
+    ids=["no-root", "not-even-root", "defect", "ctrl-c"],
+)
+def test_whatever_goes_wrong_ends_in_words_and_a_code(
+    error: Exception,
+    user: int,
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    monkeypatch.delenv("BOOTWRIGHT_DEBUG", raising=False)
+    assert _run(ModuleDouble(error), argparse.Namespace(command="diff")) == code
+    told = capsys.readouterr().err
+    assert said in told
+    assert ("remedy: sudo agent diff" in told) == (user == 1000)
+
+
+def test_a_defect_is_in_the_status_too() -> None:
+    node = NodeDouble()
+    with pytest.raises(KeyError), told_as_defect(node.reporter):
+        raise KeyError("x")
+    (condition,) = node.reporter.status.conditions
+    assert (node.reporter.status.stage, condition.code) == ("failed", "defect")
 
 
 def test_help_loads_no_heavy_module() -> None:
