@@ -72,7 +72,7 @@ def told_of(move: Move) -> str:
         "draw": f"draws its waves anew, {wave}",
         "open": f"opens {wave}",
         "finish": "is finished: the candidate is stable",
-        "halt": f"is halted in {wave}",
+        "halt": "is halted",  # the reason says in which wave
         "pause": f"is paused in {wave}",
         "withdraw": "goes back: the candidate is withdrawn",
         "resume": f"goes on in {wave}" if rollout and rollout.state == "running" else "is queued again",

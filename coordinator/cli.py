@@ -105,7 +105,7 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         result = 0
     except typer.TyperException as error:
-        return _failed(Invalid("usage", error.format_message(), remedy="add --help to see what is allowed"))
+        return _misused(error.format_message())
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
@@ -113,6 +113,13 @@ def run(arguments: list[str]) -> int:
     if result == INTERRUPTED:  # typer makes an exit code of KeyboardInterrupt
         sys.stderr.write(_INTERRUPTED)
     return result if isinstance(result, int) else 0
+
+
+def _misused(said: str) -> int:
+    if not said.startswith("Usage: "):
+        return _failed(Invalid("usage", said, remedy="add --help to see what is allowed"))
+    sys.stderr.write(f"{said}\n")  # the help of a group of commands, of which none was named
+    return Invalid.exit_code
 
 
 def _failed(error: BootwrightError) -> int:

@@ -1,16 +1,20 @@
 """`coordinator halt` and `coordinator unhalt`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coordinator.commands.options import ClusterName, EndpointUrl, File, Keys, Region, StoreUrl
-from coordinator.console import note, say
+from coordinator.console import note, say, warn
+
+if TYPE_CHECKING:
+    from coordinator.location import Cluster
 
 HALT_HELP = """Stop rollouts at once, without any signing key: the lever for whoever is on call.
 
 Writes halt/GROUP into the store. From its next look on no node takes a candidate; nodes that have it keep it, and
-nothing else changes. The next `coordinator advance` records the rollout as paused.
+nothing else changes. The next `coordinator advance` records the rollout as paused. With -f it works even where what is
+published cannot be read.
 
 \b
 Examples:
@@ -51,11 +55,10 @@ def halt(
     from coordinator.repository import utc_now
     from coordinator.rollouts_halts import Halt, put_halts
 
-    repository = locate(Where(file, store, cluster, region, endpoint_url, keys)).open_repository()
-    chosen = _chosen(groups, list(repository.read().groups), every=every)
-    put_halts(
-        repository.store, chosen, Halt(who=operator_name(), when=f"{utc_now():%Y-%m-%dT%H:%M:%SZ}", why=reason[:1000])
-    )
+    here = locate(Where(file, store, cluster, region, endpoint_url, keys))
+    chosen = _chosen(groups, _names(here), every=every)
+    halt_object = Halt(who=operator_name(), when=f"{utc_now():%Y-%m-%dT%H:%M:%SZ}", why=reason[:1000])
+    put_halts(here.open_store(), chosen, halt_object)
     say(f"halted: {', '.join(chosen)}; no node takes a candidate until `coordinator unhalt`")
 
 
@@ -73,19 +76,32 @@ def unhalt(
     from coordinator.location import Where, locate
     from coordinator.rollouts_halts import lift_halts, read_halts
 
-    repository = locate(Where(file, store, cluster, region, endpoint_url, keys)).open_repository()
-    state, halts = repository.read(), read_halts(repository.store)
+    here = locate(Where(file, store, cluster, region, endpoint_url, keys))
+    names, halts = _names(here), read_halts(here.open_store())
     # A halt object may name a group that was removed since: it must be removable.
-    chosen = _chosen(groups, [*state.groups, *(name for name in halts if name not in state.groups)], every=every)
+    chosen = _chosen(groups, [*names, *(name for name in halts if name not in names)], every=every)
     present = [name for name in chosen if name in halts]
-    lift_halts(repository.store, present)
+    lift_halts(here.open_store(), present)
     if not present:
         note("there is no halt object for these groups")
         return
     say(f"lifted: {', '.join(present)}")
-    rolling = [name for name in present if name in state.groups and state.groups[name].candidate_sha256]
-    if rolling:
-        note(f"if the rollout was paused meanwhile, it goes on with: coordinator rollout resume {' '.join(rolling)}")
+    note("a rollout that was paused meanwhile goes on with: coordinator rollout resume")
+
+
+def _names(here: "Cluster") -> list[str]:
+    """Of the published groups. A halt can only stop, so where the signatures cannot be checked the spec's names do:
+    whoever is on call may have neither root.json nor a repository that is whole.
+    """
+    from units.errors import BootwrightError
+
+    try:
+        return list(here.open_repository().read().groups)
+    except BootwrightError as error:
+        if here.spec is None:
+            raise
+        warn(f"{error.message}; the groups are those of the spec")
+        return [group.name for group in here.spec.instance_groups]
 
 
 def _chosen(groups: list[str] | None, known: list[str], *, every: bool) -> list[str]:

@@ -112,7 +112,7 @@ def _show(inventory: "Inventory", published: Published, groups: list[str] | None
     rows.sort(key=lambda row: (row.group or "~", row.instance_id))
     totals = [one for one in sums(rows, published, now) if not groups or one.group in groups]
     if totals:
-        show_table(_GROUPS, [_sum(one) for one in totals])
+        show_table(_GROUPS, [_sum(one, known=bool(published)) for one in totals])
     if not rows:
         note("no node has written a status yet")
         return
@@ -127,11 +127,12 @@ def _show(inventory: "Inventory", published: Published, groups: list[str] | None
         warn(warning)
 
 
-def _sum(one: "GroupSum") -> list[str]:
+def _sum(one: "GroupSum", *, known: bool) -> list[str]:
+    """`known`: whether it could be read what is published."""
     counts = (one.nodes, one.ready, one.silent)
     which = (one.stable, one.candidate, one.other, one.drifted, one.expiring)
     serial = "" if one.serial is None else str(one.serial)
-    remark = "rollout under way" if one.rollout else "" if one.serial is not None else "not published"
+    remark = "rollout under way" if one.rollout else "" if one.serial is not None or not known else "not published"
     return [one.group, *map(str, counts), serial, *(str(count) if count else "" for count in which), remark]
 
 

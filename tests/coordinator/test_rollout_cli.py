@@ -7,6 +7,7 @@ import pytest
 
 from coordinator.cli import run
 from tests.coordinator.fleet import FleetDouble
+from tests.coordinator.test_validate import SPEC
 from tests.coordinator.workshop import CLUSTER, PASSPHRASE, Workshop
 from units.status import Condition
 
@@ -63,7 +64,7 @@ def test_the_status_names_wave_failing_node_and_gate(fleet: FleetDouble, capsys:
     fleet.say(canary, conditions=(condition,))
     fleet.mark("failed", canary)
     assert run(["advance"]) == 0
-    assert "workers is halted in wave 1 of 3: wave 1 of 3: 1 failed, 0 silent" in capsys.readouterr().err
+    assert "workers is halted: wave 1 of 3: 1 failed, 0 silent" in capsys.readouterr().err
     assert run(["rollout", "status"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "halted" in shown
@@ -107,6 +108,39 @@ def test_a_halt_needs_no_key_and_is_lifted_again(
     assert run(["halt"]) == 2
     assert run(["halt", "nobody"]) == 2
     assert run(["halt", "workers", "--all"]) == 2
+
+
+def test_a_halt_works_without_the_root_of_trust_where_a_spec_names_the_groups(
+    fleet: FleetDouble, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOTWRIGHT_KEYS", str(tmp_path / "nobodys-keys"))
+    assert run(["halt", "workers"]) == 3
+    assert "trusted-root-missing" in capsys.readouterr().err
+    spec = tmp_path / "cluster.yaml"
+    spec.write_text(SPEC)
+    assert run(["halt", "wrokers", "-f", str(spec)]) == 2
+    assert run(["halt", "workers", "-f", str(spec)]) == 0
+    assert "the groups are those of the spec" in capsys.readouterr().err
+    assert fleet.workshop.store.get("halt/workers") is not None
+    assert run(["unhalt", "--all", "-f", str(spec)]) == 0
+    assert fleet.workshop.store.get("halt/workers") is None
+
+
+def test_a_group_of_commands_without_one_shows_its_help_and_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["rollout"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Usage: coordinator rollout")
+    assert "error" not in said
+
+
+def test_a_desk_that_cannot_check_signatures_does_not_call_groups_unpublished(
+    fleet: FleetDouble, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOTWRIGHT_KEYS", str(tmp_path / "nobodys-keys"))
+    assert run(["status"]) == 0
+    shown = capsys.readouterr()
+    assert "what is published is not shown" in shown.err
+    assert "not published" not in shown.out
 
 
 def test_advance_watches_until_everybody_has_it(fleet: FleetDouble, capsys: pytest.CaptureFixture[str]) -> None:
