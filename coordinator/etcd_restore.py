@@ -13,7 +13,7 @@ from coordinator.status import SeenNode, read_fleet
 from coordinator.store import Conflict, Store
 from units.bootstrap_record import BootstrapRecord, RestoreFrom, decode_record, record_key
 from units.errors import Invalid, Refused
-from units.etcd_backup import BackupMeta, snapshot_key
+from units.etcd_backup import BackupMeta
 from units.status import EtcdState
 
 _RECORD_BYTES = 64 * 1024
@@ -58,7 +58,7 @@ def plan_restore(store: Store, cluster: str, etcd: str, name: str, now: datetime
         )
     record = decode_record(stored.body, record_key(etcd))
     seen = _chosen(read_backups(store, etcd), name)
-    meta = _usable(store, seen, cluster, etcd, force=force)
+    meta = _usable(seen, cluster, etcd, force=force)
     fleet = [node for node in read_fleet(store).nodes if node.status and node.status.role in ("control-plane", "")]
     states = [
         (node, state) for node in fleet for state in (node.status.etcd if node.status else ()) if state.name == etcd
@@ -115,7 +115,7 @@ def _chosen(backups: tuple[SeenBackup, ...], name: str) -> SeenBackup:
     return found
 
 
-def _usable(store: Store, seen: SeenBackup, cluster: str, etcd: str, *, force: bool) -> BackupMeta:
+def _usable(seen: SeenBackup, cluster: str, etcd: str, *, force: bool) -> BackupMeta:
     meta, name = seen.meta, seen.kept.name
     if meta is None:
         raise Refused("etcd-backup-unreadable", f"backup {name}: {seen.problem}", remedy="choose another backup")
@@ -125,11 +125,11 @@ def _usable(store: Store, seen: SeenBackup, cluster: str, etcd: str, *, force: b
             f"backup {name} is of etcd {meta.etcd!r} in cluster {meta.cluster!r}, not of {etcd!r} in {cluster!r}",
             remedy="somebody copied it here: choose another backup",
         )
-    size = store.size(snapshot_key(etcd, name))
-    if size != meta.size:
+    # From the listing: whoever restores need not be able to read a snapshot, in which every secret of the cluster lies.
+    if seen.kept.size != meta.size:
         raise Refused(
             "etcd-backup-damaged",
-            f"backup {name}: snapshot.db has {size} bytes, but its meta.json says {meta.size}",
+            f"backup {name}: snapshot.db has {seen.kept.size} bytes, but its meta.json says {meta.size}",
             remedy="choose another backup; the bucket keeps older versions of the object",
         )
     if seen.problem and not force:

@@ -22,6 +22,7 @@ Roles:
   publisher      coordinator init, assets, publish, rollouts, trust rotate, status: signs and seals, opens no secret
   refresher      coordinator refresh: renews freshness, can change nothing else
   administrator  coordinator kubeconfig: opens the CA's key
+  restorer       coordinator etcd backups, etcd restore: puts another backup in force, reads none
 
 The first two are for instance profiles; groups with an instanceProfile of their own get a policy per profile. KMS
 conditions name this very cluster once it is initialised: print the policies again after `coordinator init`.
@@ -44,7 +45,9 @@ def iam(
     *,
     role: Annotated[
         str | None,
-        typer.Argument(help="node, control-plane, publisher, refresher or administrator.", show_default=False),
+        typer.Argument(
+            help="node, control-plane, publisher, refresher, administrator or restorer.", show_default=False
+        ),
     ] = None,
     profile: Annotated[
         str | None,
@@ -154,6 +157,7 @@ _FOR: dict[str, str] = {
     "publisher": "init, assets, publish, rollouts, trust rotate, history, status",
     "refresher": "refresh, from cron",
     "administrator": "kubeconfig",
+    "restorer": "etcd backups, etcd restore",
 }
 
 

@@ -1,9 +1,9 @@
-"""What people and their pipelines may do: publish, keep the repository fresh, make kubeconfigs."""
+"""What people and their pipelines may do: publish, keep the repository fresh, make kubeconfigs, restore etcd."""
 
 from collections.abc import Iterator
 
 from coordinator.iam.place import Place
-from coordinator.iam.statements import Statement, allow, list_some, only_if_conditional, secrets_key, signing_keys
+from coordinator.iam.statements import Statement, allow, deny, list_some, only_if_conditional, secrets_key, signing_keys
 from coordinator.layout import HALT, METADATA, STATUS, TIMESTAMP
 from units.envelope import authority_secret, object_key
 
@@ -51,3 +51,17 @@ def administrator(place: Place) -> Iterator[Statement]:
     yield allow("ReadSignedAndAuthority", "s3:GetObject", place.objects("tuf/*", *map(object_key, names)))
     yield list_some("ListMetadata", place, place.listed(f"{METADATA}*"), missing_is_404=True)
     yield from secrets_key("OpenAuthority", place, "kms:Decrypt", names=names)
+
+
+def restorer(place: Place) -> Iterator[Statement]:
+    """`coordinator etcd backups` and `restore`: it chooses a backup, and can neither read nor change nor delete one.
+
+    The one object that it writes is the bootstrap record, and only over what it has seen: to create it anew would let a
+    lost volume look like a new cluster.
+    """
+    records = place.objects("etcd/*/cluster.json")
+    told = ["etcd/*/cluster.json", "etcd/*/backups/*/meta.json", "etcd/*/backups/*/verified.json", f"{STATUS}*"]
+    yield allow("ReadRecordsAndReports", "s3:GetObject", place.objects(*told))
+    yield list_some("ListBackupsAndReports", place, place.listed("etcd/*", f"{STATUS}*"), missing_is_404=True)
+    yield allow("BeginGeneration", "s3:PutObject", records)
+    yield deny("OnlyOverWhatWasSeen", "s3:PutObject", records, {"Null": {"s3:if-match": "true"}})

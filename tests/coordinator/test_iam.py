@@ -23,7 +23,7 @@ FOLDER_ARN = "arn:aws:s3:::example-clusters/clusters/prod.example.com/"
 OTHER_CLUSTER = "arn:aws:s3:::example-clusters/clusters/other.example.com/"
 BUCKET = "arn:aws:s3:::example-clusters"
 VPC, ADDRESS, INSTANCE = SPEC.network.vpc, "10.99.0.7", "i-0123456789abcdef0"
-HASH = "0" * 64
+HASH, BACKUP = "0" * 64, "2026-01-01T00:00:00Z-7"
 
 # What AWS knows of a request that an instance of the cluster makes through endpoints of its VPC.
 ON_INSTANCE = {
@@ -67,7 +67,7 @@ LIST, GET, PUT, DELETE = "s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:De
 FOR_MACHINES = ("node", "control-plane")
 
 ALLOWED: list[Row] = [
-    *((role, GET, f"{FOLDER_ARN}tuf/metadata/timestamp.json", {}) for role in ROLES),
+    *((role, GET, f"{FOLDER_ARN}tuf/metadata/timestamp.json", {}) for role in ROLES if role != "restorer"),
     *((role, GET, f"{FOLDER_ARN}assets/sha256/ab/{HASH}", {}) for role in (*FOR_MACHINES, "publisher")),
     *((role, PUT, f"{FOLDER_ARN}status/{INSTANCE}.json", {}) for role in FOR_MACHINES),
     ("node", GET, f"{FOLDER_ARN}tuf/targets/groups/{HASH}.workers.json", {}),
@@ -103,6 +103,13 @@ ALLOWED: list[Row] = [
     ("administrator", "kms:Decrypt", SECRETS, sealed(OWN_CONTEXT)),
     ("administrator", GET, f"{FOLDER_ARN}secrets/control-plane/authority-kubernetes-0a1b2c3d.json", {}),
     ("administrator", "kms:Decrypt", SECRETS, sealed({**OWN_CONTEXT, "name": "authority-kubernetes-0a1b2c3d"})),
+    ("restorer", GET, f"{FOLDER_ARN}etcd/main/cluster.json", {}),
+    ("restorer", GET, f"{FOLDER_ARN}etcd/events/backups/{BACKUP}/meta.json", {}),
+    ("restorer", GET, f"{FOLDER_ARN}etcd/main/backups/{BACKUP}/verified.json", {}),
+    ("restorer", GET, f"{FOLDER_ARN}status/{INSTANCE}.json", {}),
+    ("restorer", LIST, BUCKET, {"s3:prefix": "clusters/prod.example.com/etcd/main/backups/"}),
+    ("restorer", LIST, BUCKET, {"s3:prefix": "clusters/prod.example.com/status/"}),
+    ("restorer", PUT, f"{FOLDER_ARN}etcd/main/cluster.json", ONLY_SEEN),
     ("publisher", PUT, f"{FOLDER_ARN}halt/workers", {}),
     ("publisher", DELETE, f"{FOLDER_ARN}halt/workers", {}),
     ("publisher", LIST, BUCKET, {"s3:prefix": "clusters/prod.example.com/outcome/workers/7/"}),
@@ -222,6 +229,21 @@ REFUSED: list[Row] = [
     ("administrator", GET, f"{FOLDER_ARN}secrets/control-plane/service-account.json", {}),
     ("administrator", "kms:Decrypt", SECRETS, sealed({**OWN_CONTEXT, "name": "service-account"})),
     ("administrator", PUT, f"{FOLDER_ARN}tuf/metadata/timestamp.json", ONLY_SEEN),
+    # Whoever restores sees no secret, destroys no backup, and forges none.
+    ("restorer", GET, f"{FOLDER_ARN}etcd/main/backups/{BACKUP}/snapshot.db", {}),
+    ("restorer", GET, f"{FOLDER_ARN}tuf/metadata/timestamp.json", {}),
+    ("restorer", GET, f"{FOLDER_ARN}secrets/control-plane/authority-kubernetes.json", {}),
+    ("restorer", PUT, f"{FOLDER_ARN}etcd/main/cluster.json", {}),
+    ("restorer", PUT, f"{FOLDER_ARN}etcd/main/cluster.json", ONLY_NEW),
+    ("restorer", PUT, f"{FOLDER_ARN}etcd/main/members/a.json", ONLY_SEEN),
+    *(
+        ("restorer", action, f"{FOLDER_ARN}etcd/main/backups/{BACKUP}/{file}", ONLY_SEEN)
+        for action in (PUT, DELETE, "s3:DeleteObjectVersion")
+        for file in ("snapshot.db", "meta.json", "verified.json")
+    ),
+    ("restorer", PUT, f"{FOLDER_ARN}status/{INSTANCE}.json", {}),
+    ("restorer", LIST, BUCKET, {"s3:prefix": "clusters/prod.example.com/tuf/"}),
+    ("restorer", "kms:Decrypt", SECRETS, sealed(OWN_CONTEXT)),
 ]
 
 

@@ -38,6 +38,7 @@ def test_all_is_every_policy_by_the_name_of_who_holds_it(capsys: Said) -> None:
         "publisher",
         "refresher",
         "administrator",
+        "restorer",
     ]
 
 

@@ -32,7 +32,9 @@ KEYS = {
     "secret": f"{PREFIX}secrets/control-plane/authority-kubernetes.json",
     "other secret": f"{PREFIX}secrets/control-plane/service-account.json",
     "record": f"{PREFIX}etcd/main/cluster.json",
-    "backup": f"{PREFIX}etcd/main/backups/2026-01-01-7/snapshot",
+    "backup": f"{PREFIX}etcd/main/backups/2026-01-01T00:00:00Z-7/snapshot.db",
+    "backup meta": f"{PREFIX}etcd/main/backups/2026-01-01T00:00:00Z-7/meta.json",
+    "backup test": f"{PREFIX}etcd/main/backups/2026-01-01T00:00:00Z-7/verified.json",
     "identity": f"{PREFIX}identity/1/eu-west-1/i-1.json",
     "status": f"{PREFIX}status/i-1.json",
     "halt": f"{PREFIX}halt/workers",
@@ -41,19 +43,24 @@ KEYS = {
 METADATA = ("metadata", "snapshot", "root")
 READS = {
     "node": {*METADATA, "workers", "asset", "halt"},
-    "control-plane": {*METADATA, "control-plane", "asset", "secret", "other secret", "record", "backup", "identity"},
+    "control-plane": {
+        *(*METADATA, "control-plane", "asset", "secret", "other secret"),
+        *("record", "backup", "backup meta", "backup test", "identity"),
+    },
     "publisher": {*METADATA, "workers", "control-plane", "asset", "secret", "other secret", "status", "halt"},
     "refresher": {*METADATA},
     "administrator": {*METADATA, "workers", "control-plane", "secret"},
+    "restorer": {"record", "backup meta", "backup test", "status"},
 }
 WRITES = {
     "node": set(),  # reports on itself hang on a condition
-    "control-plane": {"record", "backup", "identity"},
+    "control-plane": {"record", "backup", "backup meta", "backup test", "identity"},
     "publisher": {*METADATA, "workers", "control-plane", "asset", "secret", "other secret", "halt"},
     "refresher": {"metadata", "snapshot"},
     "administrator": set(),
+    "restorer": {"record"},
 }
-DELETES = {"control-plane": {"backup"}, "publisher": {"halt"}}
+DELETES = {"control-plane": {"backup", "backup meta", "backup test"}, "publisher": {"halt"}}
 
 Client = Callable[[str, str], Any]
 
