@@ -1,7 +1,7 @@
 """The real node: every adapter, put together. The only place that knows which class stands behind which port."""
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from agent import settings as enrolment
 from agent.aws.ec2 import Ec2Access
@@ -13,7 +13,7 @@ from agent.certificates import list_certificates
 from agent.etcd.access import NodeEtcd
 from agent.etcd.storage import NodeEtcdStorage
 from agent.issuer_client import IssuerClient
-from agent.linux.assets import LocalAssets
+from agent.linux.assets import LocalAssets, wanted_of
 from agent.linux.clock import LinuxClock
 from agent.linux.disks import Disks
 from agent.linux.files import LinuxFiles
@@ -112,8 +112,8 @@ class RealNode:
         mounts = LinuxMounts()
         bucket_prefix = settings.prefix
 
-        def download(key: str, file: BinaryIO, size: int) -> str:
-            return s3.get_to_file(bucket_prefix + key, file, size=size)
+        def download(key: str, file: IO[bytes], size: int) -> str:
+            return s3.sibling().get_to_file(bucket_prefix + key, file, size=size)
 
         etcd = NodeEtcd(s3, bucket_prefix, cluster=settings.cluster, now=self._clock.now)
         return Host(
@@ -125,7 +125,7 @@ class RealNode:
             mounts=mounts,
             secrets=self._secrets(manifest),
             issuer=IssuerClient(manifest, self._imds),
-            assets=LocalAssets(download),
+            assets=LocalAssets(download, wanted=wanted_of(manifest)),
             images=ContainerdImages(),
             records=S3Records(s3, bucket_prefix),
             probes=LoopbackProbes(),

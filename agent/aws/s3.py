@@ -5,7 +5,7 @@ and model loading on a path that runs every minute (trust.md 1.1).
 """
 
 import base64
-import hashlib
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from agent.aws import s3_errors
 from agent.aws.credentials import CredentialSource
+from agent.aws.download import Download
 from agent.aws.http import Broken, Http, Response, Timeouts, TooLarge
 from agent.aws.sigv4 import encode_path, sign
 from agent.waits import Waits
@@ -117,6 +118,7 @@ class S3:
         self._timeouts = timeouts or Timeouts()
         self._limit = limit
         self._http = Http()
+        self._lock = threading.Lock()  # of the siblings: who asks for credentials is not made for many
 
     def get(self, key: str, *, max_bytes: int, if_none_match: str | None = None) -> Object:
         """Raises NoSuchKey, AccessDenied, or TooLong after at most `max_bytes`."""
@@ -134,24 +136,43 @@ class S3:
         return self._call(_Request("GET", key, read, self._timeouts, headers))
 
     def get_to_file(self, key: str, file: IO[bytes], *, size: int) -> str:
-        """Stream exactly `size` bytes into `file` (seekable); their hex sha256, which the caller compares."""
+        """Stream exactly `size` bytes into `file` (seekable, readable); their hex sha256, which the caller compares.
+
+        What the file holds already is taken for the beginning of the object, and only the rest is asked for; so is
+        what came before a connection broke.
+        """
+        download = Download(file, size)
+        if download.complete and size:
+            return download.digest
         timeouts = Timeouts(self._timeouts.connect, self._timeouts.read, self._timeouts.total + size / SLOWEST)
 
-        def read(response: Response, asked: s3_errors.Asked) -> str:
-            file.seek(0)
-            file.truncate()
-            digest = hashlib.sha256()
+        def once() -> str:
             try:
-                for chunk in response.chunks(limit=size):
-                    digest.update(chunk)
-                    file.write(chunk)
-            except TooLarge as error:
-                raise s3_errors.too_long(asked, size) from error
-            if file.tell() != size:
-                raise s3_errors.wrong_size(asked, found=file.tell(), expected=size)
-            return digest.hexdigest()
+                return self._once(_Request("GET", key, download.read, timeouts, download.headers()))
+            except s3_errors.PreconditionFailed:
+                download.restart()  # replaced meanwhile
+                return self._once(_Request("GET", key, download.read, timeouts))
 
-        return self._call(_Request("GET", key, read, timeouts))
+        limit = self._limit + size / SLOWEST
+        return self._waits.until(f"S3 GET {key}", once, limit=limit, longest=10.0, on=s3_errors.Transient)
+
+    def sibling(self) -> "S3":
+        """A client of the same bucket for another thread, with the same credentials; it waits without a word."""
+        return S3(
+            self._bucket,
+            self._shared(self._credentials),
+            renew=self._shared(self._renew),
+            timeouts=self._timeouts,
+            limit=self._limit,
+            instance_id=self._agent.get("User-Agent", ""),
+        )
+
+    def _shared(self, call: Callable[[], Result]) -> Callable[[], Result]:
+        def alone() -> Result:
+            with self._lock:
+                return call()
+
+        return alone
 
     def put(self, key: str, body: bytes, *, if_match: str | None = None, if_none_match: str | None = None) -> str:
         """The new ETag. Raises PreconditionFailed when the object is not what `if_match` or `if_none_match` says."""
@@ -238,7 +259,7 @@ class S3:
             with self._http.exchange(
                 request.method, url, headers=headers | self._agent, timeouts=request.timeouts, body=request.body or None
             ) as response:
-                if response.status in (200, 204, 304):
+                if response.status in (200, 204, 206, 304):
                     return request.read(response, asked)
                 error = s3_errors.explain(asked, response.status, response.headers, _start_of(response))
         except Broken as broken:

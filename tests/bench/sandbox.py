@@ -13,13 +13,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from agent import settings as enrolment
 from agent.aws.imds import Imds
 from agent.certificates import list_certificates
 from agent.issuer_client import IssuerClient
-from agent.linux.assets import LocalAssets
+from agent.linux.assets import LocalAssets, wanted_of
 from agent.linux.files import LinuxFiles
 from agent.linux.machine import MachineFacts, gather_machine
 from agent.node import RealNode
@@ -168,14 +168,14 @@ class SandboxNode(RealNode):
         files = SandboxFiles(self.places.root, self._state)
         self._ports = self._doubles(files)
 
-        def download(key: str, file: BinaryIO, size: int) -> str:
-            return s3.get_to_file(settings.prefix + key, file, size=size)
+        def download(key: str, file: IO[bytes], size: int) -> str:
+            return s3.sibling().get_to_file(settings.prefix + key, file, size=size)
 
         return Host(
             files=files,
             secrets=self._secrets(manifest),
             issuer=IssuerClient(manifest, self._imds),
-            assets=LocalAssets(download, root=self.places.root),
+            assets=LocalAssets(download, wanted=wanted_of(manifest), root=self.places.root),
             records=S3Records(s3, settings.prefix),
             clock=self._clock,
             **{name: Counted(name, port, self.calls) for name, port in self._ports.items()},
