@@ -1,160 +1,196 @@
 #!/bin/bash
-# Turns a Debian 13 system into the node image. Packer runs it on an EC2 instance, the lab in a chroot; both as root.
+# Turns Debian 12 or 13, Ubuntu 24.04 or Amazon Linux 2023 into the node image. Packer runs it on an EC2 instance, the lab
+# in a chroot; both as root. Every step can be run again: what is right already stays as it is.
 #
-#   WHEELHOUSE=DIR install.sh [STEP...]      without a step: all of them, in this order
+#   WHEELHOUSE=DIR [NAME=VALUE...] install.sh [STEP...]      without a step: all of them, in this order
 #
-#   packages    Debian packages (the only step that needs the network); none of their services starts by itself
+#   check       this is a system that the other steps know, with room for what they put there
+#   packages    the distribution's packages (the network is asked only for those that are missing); none starts by itself
+#   binaries    containerd, runc, CNI plugins, etcd, kubelet of the versions that are pinned, each checked against its sha256
 #   python      /opt/bootwright/venv with the locked dependencies of requirements/agent.txt, from the wheelhouse
-#   bootwright  the bootwright wheel, the files of rootfs/, units enabled, image.json
-#   clean       nothing of this machine stays in the image: machine id, logs, package lists
+#   bootwright  the bootwright wheel, the files of rootfs/, units enabled
+#   assets      the files of ASSETS into the content-addressed store, each checked; a root.json to trust
+#   harden      no password opens anything; no swap; the kernel waits for a volume instead of failing it
+#   inventory   image.json (versions, so that no node has to ask) and sbom.json (CycloneDX)
+#   clean       nothing of this machine stays in the image: keys, machine id, cloud-init's state, logs, package lists
 #
 # WHEELHOUSE holds requirements.txt (every file's sha256), its wheels, and bootwright-*.whl (python -m tests.lab.wheelhouse).
+# CONTAINERD, RUNC, CNI, ETCD, KUBELET   VERSION:SHA256 of the release for this architecture; empty: the distribution's
+#                                        package (kubelet: none; the node fetches it by its digest)
+# DOWNLOADS   a folder to look for release files in before the network, named as their publishers name them
+# ASSETS      a folder with SHA256SUMS, which names every file in it that is to be baked
+# ROOT_JSON   base64 of the cluster's root.json
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 prefix=/opt/bootwright
 venv=$prefix/venv
+pins=$prefix/pins
+room_mib=1024 # what the steps put there, with room for the node's own first writes
 
 say() { printf 'install.sh: %s\n' "$*" >&2; }
+die() {
+    say "$*"
+    exit 1
+}
 
-wheelhouse() {
-    : "${WHEELHOUSE:?install.sh: set WHEELHOUSE to the folder of wheels}"
-    [[ -d $WHEELHOUSE ]] || { say "WHEELHOUSE=$WHEELHOUSE is not a folder"; exit 2; }
+# shellcheck source=binaries.sh
+. "$here/binaries.sh"
+# shellcheck source=python.sh
+. "$here/python.sh"
+# shellcheck source=harden.sh
+. "$here/harden.sh"
+
+is_amazon() { [[ -e /etc/amazon-linux-release ]]; }
+
+architecture() {
+    case $(uname -m) in
+        x86_64) echo amd64 ;;
+        aarch64) echo arm64 ;;
+        *) die "no node image for $(uname -m): x86_64 and aarch64" ;;
+    esac
+}
+
+# --- check -----------------------------------------------------------------------------------------------------------
+
+check() {
+    local id version free etcd=${ETCD:-}
+    # shellcheck source=/dev/null
+    id=$(. /etc/os-release && echo "$ID-${VERSION_ID:-}")
+    version=${id#*-}
+    case $id in
+        debian-12 | debian-13 | ubuntu-24.04 | amzn-2023) ;;
+        *) die "this is ${id%%-*} $version: debian 12, debian 13, ubuntu 24.04 and amzn 2023 are known" ;;
+    esac
+    architecture > /dev/null
+    free=$(df --output=avail --block-size=1M / | tail -n 1)
+    ((free >= room_mib)) || die "/ has $free MiB free; the image needs $room_mib: start from a larger root volume"
+    if is_amazon && [[ -z ${etcd%%:*} ]]; then
+        die "Amazon Linux has no package of etcd: pin its version (ETCD=VERSION:SHA256)"
+    fi
+}
+
+# --- packages --------------------------------------------------------------------------------------------------------
+
+# Not those that a pinned version takes the place of: two of a kind, and nobody could say which one runs.
+package_list() {
+    local file=$here/packages.txt replaced=(-e '^$')
+    is_amazon && file=$here/packages-amazon-linux.txt
+    [[ -z ${CONTAINERD:-} || $CONTAINERD == : ]] || replaced+=(-e '^containerd$')
+    [[ -z ${RUNC:-} || $RUNC == : ]] || replaced+=(-e '^runc$')
+    [[ -z ${CNI:-} || $CNI == : ]] || replaced+=(-e '^containernetworking-plugins$' -e '^cni-plugins$')
+    [[ -z ${ETCD:-} || $ETCD == : ]] || replaced+=(-e '^etcd-server$' -e '^etcd-client$')
+    sed 's/#.*//' "$file" | tr -s ' \t' '\n' | grep -v "${replaced[@]}"
 }
 
 install_packages() {
+    local wanted missing
+    mapfile -t wanted < <(package_list)
+    # The presets have to be there first: packages enable their units as they are configured.
+    install -D -m 0644 "$here/rootfs/etc/systemd/system-preset/10-bootwright.preset" \
+        /etc/systemd/system-preset/10-bootwright.preset
+    mapfile -t missing < <(missing_packages "${wanted[@]}")
+    if ((${#missing[@]})); then
+        say "${#missing[@]} of ${#wanted[@]} packages are missing"
+        if is_amazon; then
+            dnf install -q -y "${missing[@]}"
+        else
+            apt_install "${missing[@]}"
+        fi
+    fi
+    disable_units
+    link_cni_plugins
+}
+
+missing_packages() {
+    local name
+    for name in "$@"; do
+        if is_amazon; then
+            rpm --quiet -q --whatprovides "$name" || echo "$name"
+        else
+            dpkg-query --show --showformat='${db:Status-Status}\n' "$name" 2> /dev/null | grep -qx installed || echo "$name"
+        fi
+    done
+}
+
+apt_install() {
     # Exit code 101: maintainer scripts must not start anything, neither here nor in a chroot (policy-rc.d(8)).
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
     printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
     chmod 0755 /usr/sbin/policy-rc.d
-    # The presets have to be there first: packages enable their units as they are configured.
-    install -D -m 0644 "$here/rootfs/etc/systemd/system-preset/10-bootwright.preset" \
-        /etc/systemd/system-preset/10-bootwright.preset
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q
-    # shellcheck disable=SC2046 # one word a package
-    apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold \
-        $(sed 's/#.*//' "$here/packages.txt")
-    systemctl disable containerd.service etcd.service  # the agent starts them, once their configuration is there
-    systemctl mask apt-daily.timer apt-daily-upgrade.timer  # packages change by a new image, never on a node
-    link_cni_plugins
+    # Without this, `update` ends well with the lists of last month when it reaches nobody.
+    apt-get update -q -o APT::Update::Error-Mode=any -o Acquire::Retries=3
+    apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold -o Acquire::Retries=3 "$@"
     rm -f /usr/sbin/policy-rc.d
     trap - EXIT
 }
 
-# A folder of its own, because network add-ons drop their plugins into it; Debian's lie in /usr/lib/cni.
+# The agent starts these two, once their configuration is there. Packages change by a new image, never on a node.
+disable_units() {
+    local unit
+    for unit in containerd.service etcd.service; do
+        [[ ! -e /usr/lib/systemd/system/$unit ]] || systemctl disable --quiet "$unit"
+    done
+    systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service dnf-makecache.timer \
+        dnf-automatic.timer
+}
+
+# A folder of its own, because network add-ons drop their plugins into it; the distributions have theirs elsewhere.
 link_cni_plugins() {
     install -d -m 0755 /opt/cni/bin
     local plugin
-    for plugin in /usr/lib/cni/*; do
-        ln -sfn "$plugin" "/opt/cni/bin/${plugin##*/}"
+    for plugin in /usr/lib/cni/* /usr/libexec/cni/*; do
+        [[ ! -e $plugin ]] || ln -sfn "$plugin" "/opt/cni/bin/${plugin##*/}"
     done
 }
 
-# pip runs from Debian's wheel of it and is no part of the venv: a node installs nothing.
-venv_pip() {
-    local pip
-    pip=$(echo /usr/share/python-wheels/pip-*.whl)
-    PYTHONPATH=$pip PIP_CONFIG_FILE=/dev/null PIP_ROOT_USER_ACTION=ignore \
-        "$venv/bin/python" -m pip install --quiet --no-index --no-cache-dir --disable-pip-version-check "$@"
-}
+# --- inventory and clean ---------------------------------------------------------------------------------------------
 
-install_python() {
-    wheelhouse
-    install -d -m 0755 "$prefix"
-    rm -rf "$venv"
-    python3 -m venv --without-pip "$venv"
-    venv_pip --find-links "$WHEELHOUSE" --only-binary :all: --require-hashes -r "$WHEELHOUSE/requirements.txt"
-}
-
-# A boot compiles nothing, compares no pyc with its source, and finds its modules in one file instead of 500. In this
-# order: the file of modules counts only while nothing is added to site-packages, and a pyc may make a __pycache__ there.
-compile_venv() {
-    "$venv/bin/python" -m compileall -q -f --invalidation-mode unchecked-hash "$venv/lib"
-    "$venv/bin/python" -I -m agent.make_modules --files "$prefix/readahead.list"
-    # What every node runs next, after what the agent itself is made of.
-    local name
-    for name in systemctl containerd ctr runc; do
-        readlink -f "$(command -v "$name")" >> "$prefix/readahead.list"
-    done
-}
-
-install_bootwright() {
-    wheelhouse
-    venv_pip --no-deps --force-reinstall "$WHEELHOUSE"/bootwright-*.whl
-    if "$venv/bin/python" -I -c 'import boto3' 2> /dev/null; then
-        say "boto3 is in the venv: importing tuf would import it too, +300 ms a boot"
-        exit 1
-    fi
-    compile_venv
-    ln -sfn "$venv/bin/agent" /usr/local/bin/agent
-    install -d -m 0755 "$prefix/assets" /etc/bootwright
-    cp -r --no-preserve=ownership,timestamps "$here/rootfs/." /
-    systemctl enable --quiet bootwright-boot.service bootwright-readahead.service bootwright-sync.timer
-    describe_image > "$prefix/image.json"
-    verify_units
-}
-
-describe_image() {
-    python3 - "$venv" << 'PYTHON'
-import glob, json, os, subprocess, sys, time
-
-def package(name):
-    return subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Version}", name], check=True, capture_output=True, text=True
-    ).stdout
-
-wheel = glob.glob(f"{sys.argv[1]}/lib/python3*/site-packages/bootwright-*.dist-info")
-kernels = sorted(os.listdir("/usr/lib/modules")) if os.path.isdir("/usr/lib/modules") else []
-print(json.dumps({
-    "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    "bootwright": os.path.basename(wheel[0]).removeprefix("bootwright-").removesuffix(".dist-info"),
-    "containerd": package("containerd"),
-    "debian": open("/etc/debian_version").read().strip(),
-    "etcd": package("etcd-server"),
-    "kernel": kernels[-1] if kernels else None,
-    "python": sys.version.split()[0],
-    "runc": package("runc"),
-}, indent=1))
-PYTHON
-}
-
-verify_units() {
-    local complaints
-    # The exit code is 0 for a misspelt key: any line is a failure.
-    complaints=$(SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no --recursive-errors=no \
-        /etc/systemd/system/bootwright-*.service /etc/systemd/system/bootwright-*.socket \
-        /etc/systemd/system/bootwright-*.timer 2>&1) || true
-    if [[ -n $complaints ]]; then
-        say "systemd-analyze verify: $complaints"
-        exit 1
-    fi
-}
+inventory() { python3 "$here/inventory.py" "$prefix"; }
 
 clean() {
-    apt-get clean
-    rm -rf /var/lib/apt/lists/* /var/log/journal/* /var/lib/cloud /var/lib/systemd/random-seed /var/lib/etcd/*
+    if [[ -d /run/systemd/system ]]; then
+        # The journal goes on in memory, and the seed is not saved again when this machine goes off.
+        journalctl --relinquish-var
+        systemctl stop systemd-random-seed.service
+    fi
+    if is_amazon; then dnf clean -q all; else apt-get clean; fi
+    rm -rf /var/lib/apt/lists/* /var/log/journal/* /var/lib/cloud /var/lib/systemd/random-seed /var/lib/etcd/* \
+        /var/lib/dhcp/* /var/lib/bootwright
     find /var/log -type f -delete
+    # cloud-init writes these anew, for the instance that boots.
+    rm -f /etc/ssh/ssh_host_* /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys /root/.*_history \
+        /home/*/.*_history /etc/netplan/50-cloud-init.yaml /etc/network/interfaces.d/50-cloud-init
+    echo localhost > /etc/hostname
     # Empty, not missing: a missing one makes the next boot a "first boot", which starts every preset's unit.
     : > /etc/machine-id
+    rm -f /var/lib/dbus/machine-id
     # ldconfig, journal catalogue and sysusers would run again on first boot, 1 s together.
     touch -r /usr /etc/.updated /var/.updated
 }
 
+run_step() {
+    case $1 in
+        check) check ;;
+        packages) say "packages"; install_packages ;;
+        binaries) say "pinned binaries"; install_binaries ;;
+        python) say "Python packages"; install_python ;;
+        bootwright) say "bootwright"; install_bootwright ;;
+        assets) say "assets"; install_assets ;;
+        harden) say "hardening"; harden ;;
+        inventory) say "inventory"; inventory ;;
+        clean) say "cleaning up"; clean ;;
+        *) die "no step $1; there are check, packages, binaries, python, bootwright, assets, harden, inventory, clean" ;;
+    esac
+}
+
 main() {
     local step
-    [[ $EUID -eq 0 ]] || { say "must run as root"; exit 2; }
-    for step in "${@:-packages python bootwright clean}"; do
-        # shellcheck disable=SC2086 # the default is four words
-        for step in $step; do
-            case $step in
-                packages) say "Debian packages"; install_packages ;;
-                python) say "Python packages"; install_python ;;
-                bootwright) say "bootwright"; install_bootwright ;;
-                clean) say "cleaning up"; clean ;;
-                *) say "no step $step; there are packages, python, bootwright, clean"; exit 2 ;;
-            esac
-        done
+    [[ $EUID -eq 0 ]] || die "must run as root"
+    (($#)) || set -- check packages binaries python bootwright assets harden inventory clean
+    for step in "$@"; do
+        run_step "$step"
     done
 }
 

@@ -88,7 +88,8 @@ def python_layer() -> Layer:
     packages = packages_layer()
     wheels = wheelhouse.dependencies(debian_layer())
     environment = {"PACKER": str(PACKER), "WHEELHOUSE": str(wheels)}
-    return Layer("python", packages, "python.sh", environment, inputs=(wheels / "requirements.txt",))
+    inputs = (wheels / "requirements.txt", PACKER / "python.sh")
+    return Layer("python", packages, "python.sh", environment, inputs)
 
 
 def lab_layer(python: Layer, wheels: Path, assets: Path, asset_digests: Sequence[str]) -> Layer:
@@ -102,7 +103,8 @@ def lab_layer(python: Layer, wheels: Path, assets: Path, asset_digests: Sequence
         "SSH": str(pair.folder),
     }
     sources = (cache.CHECKOUT / name for name in wheelhouse.DISTRIBUTION)
-    inputs = (PACKER, OVERLAY, pair.public, pair.host_public, *(path for path in sources if path.exists()))
+    code = (path for path in sources if path.exists())
+    inputs = (PACKER, OVERLAY, SCRIPTS / "dress.bash", pair.public, pair.host_public, *code)
     return Layer("lab", python, "lab.sh", environment, inputs=(*inputs, *asset_digests))
 
 

@@ -1,0 +1,54 @@
+# The build: install.sh does it, as in the lab's own bake; validate.sh has the last word. What fails leaves no AMI.
+
+locals {
+  folder = "/var/tmp/bootwright" # on disk: /tmp may be as small as the machine's memory
+
+  # Read by install.sh and validate.sh; the values are versions and digests, checked there.
+  settings = join(" ", [
+    "WHEELHOUSE=${local.folder}/wheelhouse",
+    "ASSETS=${local.folder}/to-bake",
+    "DOWNLOADS=${local.folder}/to-bake",
+    "CONTAINERD=${var.containerd.version}:${lookup(var.containerd.sha256, var.arch, "")}",
+    "RUNC=${var.runc.version}:${lookup(var.runc.sha256, var.arch, "")}",
+    "CNI=${var.cni.version}:${lookup(var.cni.sha256, var.arch, "")}",
+    "ETCD=${var.etcd.version}:${lookup(var.etcd.sha256, var.arch, "")}",
+    "KUBELET=${var.kubernetes.version}:${lookup(var.kubernetes.sha256, var.arch, "")}",
+    "ROOT_JSON=${var.root_json == "" ? "" : base64encode(file(var.root_json))}",
+  ])
+}
+
+build {
+  sources = ["source.amazon-ebs.node"]
+
+  provisioner "shell" {
+    # ssh answers while cloud-init is still at work.
+    inline = [
+      "cloud-init status --wait > /dev/null || true",
+      "mkdir -p ${local.folder}/wheelhouse ${local.folder}/to-bake",
+    ]
+  }
+
+  provisioner "file" {
+    source      = "${path.root}/"
+    destination = local.folder
+  }
+
+  provisioner "file" {
+    source      = "${var.wheelhouse}/"
+    destination = "${local.folder}/wheelhouse"
+  }
+
+  provisioner "file" {
+    source      = "${var.assets == "" ? "${path.root}/assets" : var.assets}/"
+    destination = "${local.folder}/to-bake"
+  }
+
+  provisioner "shell" {
+    # One session: afterwards no key opens this machine any more.
+    inline = [
+      "sudo env ${local.settings} bash ${local.folder}/install.sh",
+      "sudo env ${local.settings} bash ${local.folder}/validate.sh",
+      "sudo rm -rf ${local.folder}",
+    ]
+  }
+}

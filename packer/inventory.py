@@ -1,0 +1,112 @@
+"""What is in the image: image.json for the agent, sbom.json (CycloneDX 1.5) for whoever has to answer for it.
+
+inventory.py PREFIX      on the image, with its own python3; PREFIX is /opt/bootwright
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import distributions
+from pathlib import Path
+
+Component = dict[str, object]
+PACKAGES = {"containerd": "containerd", "runc": "runc", "etcd": "etcd-server"}  # where no version is pinned
+
+
+def main() -> int:
+    prefix = Path(sys.argv[1])
+    system = system_packages()
+    pins = {path.name: path.read_text().split() for path in (prefix / "pins").glob("*")}
+    python = sorted((found.metadata["Name"], found.version) for found in distributions(path=site_packages(prefix)))
+    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    kernels = sorted(path.name for path in Path("/usr/lib/modules").glob("*"))
+    image = {
+        "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "base": f"{release['ID']}-{release.get('VERSION_ID', '')}".replace('"', ""),
+        "bootwright": dict(python)["bootwright"],
+        **{name: pins[name][0] if name in pins else system[package] for name, package in PACKAGES.items()},
+        **({"cni": pins["cni"][0]} if "cni" in pins else {}),
+        "kernel": kernels[-1] if kernels else None,
+        "python": sys.version.split()[0],
+    }
+    write(prefix / "image.json", image)
+    distribution = str(image["base"]).split("-")[0]
+    components = [
+        *packages_of(distribution, system),
+        *(component("library", name, version, f"pkg:pypi/{name.lower()}@{version}") for name, version in python),
+        *(released(name, version, sha256) for name, (version, sha256) in pins.items()),
+        *assets(prefix / "assets" / "sha256"),
+    ]
+    write(
+        prefix / "sbom.json",
+        {
+            "bomFormat": "CycloneDX",
+            "specVersion": "1.5",
+            "version": 1,
+            "metadata": {
+                "timestamp": image["built"],
+                "component": {"type": "operating-system", "name": "bootwright-node", "version": image["bootwright"]},
+            },
+            "components": components,
+        },
+    )
+    sys.stderr.write(f"inventory: {len(components)} components in {prefix}/sbom.json\n")
+    return 0
+
+
+def system_packages() -> dict[str, str]:
+    if shutil.which("dpkg-query"):
+        ask = ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package} ${Version}\n"]
+    else:
+        ask = ["rpm", "--query", "--all", "--queryformat", "installed %{NAME} %{VERSION}-%{RELEASE}\n"]
+    said = subprocess.run(ask, check=True, capture_output=True, text=True, timeout=60).stdout
+    rows = (line.split() for line in said.splitlines())
+    return {name: version for state, name, version in rows if state == "installed"}
+
+
+def packages_of(distribution: str, system: dict[str, str]) -> Iterator[Component]:
+    kind = "rpm" if distribution == "amzn" else "deb"
+    for name, version in sorted(system.items()):
+        yield component("library", name, version, f"pkg:{kind}/{distribution}/{name}@{version}")
+
+
+def released(name: str, version: str, sha256: str) -> Component:
+    # The digest is that of the release file which was unpacked.
+    return component("application", name, version, f"pkg:generic/{name}@{version}?checksum=sha256:{sha256}")
+
+
+def assets(store: Path) -> Iterator[Component]:
+    for path in sorted(store.glob("??/*")):
+        sha256 = sha256_of(path)  # the name is a promise that validate.sh holds it to
+        found = component("file", f"asset {sha256[:16]}", "", f"pkg:generic/asset?checksum=sha256:{sha256}")
+        yield {**found, "hashes": [{"alg": "SHA-256", "content": sha256}]}
+
+
+def sha256_of(path: Path) -> str:
+    total = hashlib.sha256()  # Amazon Linux' own Python is 3.9: no hashlib.file_digest
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            total.update(piece)
+    return total.hexdigest()
+
+
+def component(kind: str, name: str, version: str, purl: str) -> Component:
+    return {"type": kind, "name": name, "version": version, "purl": purl.replace("+", "%2B").replace("~", "%7E")}
+
+
+def site_packages(prefix: Path) -> list[str]:
+    return [str(path) for path in prefix.glob("venv/lib/python3*/site-packages")]
+
+
+def write(path: Path, document: object) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(document, indent=1) + "\n")
+    partial.rename(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

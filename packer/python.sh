@@ -1,0 +1,58 @@
+# shellcheck shell=bash disable=SC2154 # what is not set here, install.sh sets
+# Sourced by install.sh: the agent, its locked dependencies, and what makes its start fast.
+
+wheelhouse() {
+    [[ -n ${WHEELHOUSE:-} ]] || die "set WHEELHOUSE to the folder of wheels"
+    [[ -d $WHEELHOUSE ]] || die "WHEELHOUSE=$WHEELHOUSE is not a folder"
+}
+
+# pip runs from the distribution's wheel of it and is no part of the venv: a node installs nothing.
+venv_pip() {
+    local pip
+    pip=$(echo /usr/share/python-wheels/pip-*.whl)
+    PYTHONPATH=$pip PIP_CONFIG_FILE=/dev/null PIP_ROOT_USER_ACTION=ignore \
+        "$venv/bin/python" -m pip install --quiet --no-index --no-cache-dir --disable-pip-version-check "$@"
+}
+
+install_python() {
+    wheelhouse
+    install -d -m 0755 "$prefix"
+    rm -rf "$venv"
+    python3 -m venv --without-pip "$venv"
+    venv_pip --find-links "$WHEELHOUSE" --only-binary :all: --require-hashes -r "$WHEELHOUSE/requirements.txt"
+}
+
+# A boot compiles nothing, compares no pyc with its source, and finds its modules in one file instead of 500. In this
+# order: the file of modules counts only while nothing is added to site-packages, and a pyc may make a __pycache__ there.
+compile_venv() {
+    "$venv/bin/python" -m compileall -q -f --invalidation-mode unchecked-hash "$venv/lib"
+    "$venv/bin/python" -I -m agent.make_modules --files "$prefix/readahead.list"
+    # What every node runs next, after what the agent itself is made of.
+    local name
+    for name in systemctl containerd ctr runc; do
+        readlink -f "$(command -v "$name")" >> "$prefix/readahead.list"
+    done
+}
+
+install_bootwright() {
+    wheelhouse
+    venv_pip --no-deps --force-reinstall "$WHEELHOUSE"/bootwright-*.whl
+    if "$venv/bin/python" -I -c 'import boto3' 2> /dev/null; then
+        die "boto3 is in the venv: importing tuf would import it too, +300 ms a boot"
+    fi
+    compile_venv
+    ln -sfn "$venv/bin/agent" /usr/local/bin/agent
+    install -d -m 0755 "$prefix/assets" /etc/bootwright
+    cp -r --no-preserve=ownership,timestamps "$here/rootfs/." /
+    systemctl enable --quiet bootwright-boot.service bootwright-readahead.service bootwright-sync.timer
+    verify_units
+}
+
+verify_units() {
+    local complaints
+    # The exit code is 0 for a misspelt key: any line is a failure.
+    complaints=$(SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no --recursive-errors=no \
+        /etc/systemd/system/bootwright-*.service /etc/systemd/system/bootwright-*.socket \
+        /etc/systemd/system/bootwright-*.timer 2>&1) || true
+    [[ -z $complaints ]] || die "systemd-analyze verify: $complaints"
+}
