@@ -1,152 +1,56 @@
 """Inside one machine: what systemd and the agent do on a node, for etcd alone. `python -m ... CONFIG`; never ends.
 
-Real: the plan of units.services.etcd, files, certificates, /etc/hosts, probes, the client of the other members, etcd.
-Doubles: systemd (one unit), the volume (a folder that is there), the store (a folder).
+Real: the choice of a volume, the plan of units.services.etcd, files, certificates, /etc/hosts, probes, the client of
+the other members, backups and restores, the rounds of care, etcd. Doubles: systemd (one unit), EC2 and disks, S3.
 """
 
 import dataclasses
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+from agent.etcd.access import NodeEtcd
+from agent.etcd.maintenance import member_status
+from agent.etcd.node import EtcdNode
+from agent.etcd.poll import generation_changed
+from agent.etcd.rounds import back_up, care_and_tell
 from agent.etcd.storage import NodeEtcdStorage
 from agent.etcd_peers import refresh
 from agent.linux.clock import LinuxClock
 from agent.linux.files import LinuxFiles
 from agent.linux.probes import LoopbackProbes
-from pki.authority import Authority
-from pki.certificate import load_certificate
-from pki.keys import PrivateKeyPem, load_private_key
-from tests.etcd_machines.access import Access, clients, no_bucket
-from tests.etcd_machines.store import RecordsDouble, StoreDouble
-from tests.units.sample import manifest as sample_manifest
+from agent.records import S3Records
+from agent.run_state import STATUS, write_status
+from agent.settings import Settings
+from agent.volumes import NodeVolumes
+from agent.waits import Waits
+from pki.request import CertificateRequest
+from tests.etcd_machines.config import AUTHORITIES, ZONE, Config
+from tests.etcd_machines.ebs import DisksDouble, EbsDouble, Ec2Double
+from tests.etcd_machines.store import PREFIX, BucketDouble
+from tests.etcd_machines.systemd import SystemdDouble
 from units import paths
 from units.converge import converge
-from units.facts import NodeFacts, sample_facts
+from units.errors import BootwrightError
+from units.facts import NodeFacts
 from units.files import Directory
-from units.host import HeldVolume, Host, UnitState, VolumeClaim
-from units.manifest import Authority as PublicAuthority
-from units.manifest import EtcdCluster, EtcdMember, Group, Manifest
+from units.host import Host
+from units.manifest import Manifest
 from units.memory import MemoryHost, MemorySecrets
 from units.plan import Plan
 from units.resource import Resource
 from units.services.base import authority_file, base
-from units.services.etcd import etcd
+from units.services.etcd import claim_of, etcd, member_of
+from units.status import NodeStatus
 
-MOUNT = "/var/lib/etcd/main"
+MOUNT = Path("/var/lib/etcd/main")
 UNIT = "bootwright-etcd-main.service"
-ZONE = "eu-west-1a"
-AUTHORITIES = ("etcd-clients", "etcd-peers")
-
-
-@dataclass(frozen=True)
-class Config:
-    shared: str
-    volume: str  # folder
-    volume_id: str
-    member: str
-    members: list[str]
-    instance: str
-    address: str
-    etcd: str  # the binary
-
-    @classmethod
-    def read(cls, path: str) -> "Config":
-        return cls(**json.loads(Path(path).read_text()))
-
-
-def manifest_of(shared: Path, member: str, members: list[str]) -> Manifest:
-    groups = {name: f"cp-{name}" for name in members}
-    sample = sample_manifest("control-plane")
-    bundles = {name: (shared / f"{name}.crt").read_text() for name in AUTHORITIES}
-    authorities = tuple(
-        PublicAuthority(name=a.name, bundle=bundles.get(a.name, a.bundle)) for a in sample.trust.authorities
-    )
-    return sample.model_copy(
-        update={
-            "group": Group(name=groups[member], role="control-plane", zones=(ZONE,)),
-            "etcd": (
-                EtcdCluster(
-                    name="main", members=tuple(EtcdMember(name=n, zone=ZONE, group=groups[n]) for n in members)
-                ),
-            ),
-            "trust": sample.trust.model_copy(update={"authorities": authorities}),
-        }
-    )
-
-
-def facts_of(config: Config) -> NodeFacts:
-    return dataclasses.replace(
-        sample_facts(zone=ZONE, region="eu-west-1"),
-        instance_id=config.instance,
-        private_ip=config.address,
-        etcd_version=(3, 5),
-    )
-
-
-class VolumesDouble:
-    """The one volume is attached and mounted: formats and mounts have tests of their own."""
-
-    def __init__(self, held: HeldVolume) -> None:
-        self._held = held
-
-    def held(self, claim: VolumeClaim) -> HeldVolume | None:
-        return self._held if self._held.member in claim.candidates else None
-
-
-class SystemdDouble:
-    """One unit, with what its text says of environment, conditions, restarts. Ends with the machine."""
-
-    def __init__(self, binary: str, log: Path) -> None:
-        self._binary, self._log = binary, log
-        self._process: subprocess.Popen[bytes] | None = None
-        self._wanted = False
-        self._restarting = threading.Thread(target=self._keep_running, daemon=True)
-        self._restarting.start()
-
-    def state(self, unit: str) -> UnitState:
-        del unit
-        return UnitState(enabled=False, active="active" if self._wanted else "inactive")
-
-    def reload_daemon(self) -> None: ...
-
-    def start(self, unit: str) -> None:
-        self._unit = Path(f"/etc/systemd/system/{unit}").read_text()
-        self._wanted = True
-
-    def restart(self, unit: str) -> None:
-        self.start(unit)
-        if self._process is not None:
-            self._process.terminate()
-
-    def _keep_running(self) -> None:
-        while True:
-            if self._wanted and (self._process is None or self._process.poll() is not None):
-                self._process = self._spawn()
-                self._wanted = self._process is not None
-            time.sleep(0.2)
-
-    def _spawn(self) -> "subprocess.Popen[bytes] | None":
-        (environment,) = re.findall(r"^EnvironmentFile=(.+)$", self._unit, re.MULTILINE)
-        if not Path(environment).exists():
-            return None
-        values = dict(line.split("=", 1) for line in Path(environment).read_text().split())
-        joined = self._unit.replace("\\\n", " ")
-        (command,) = re.findall(r"^ExecStart=/usr/bin/etcd (.+)$", joined, re.MULTILINE)
-        arguments = [
-            argument.replace("${INITIAL_CLUSTER_STATE}", values["INITIAL_CLUSTER_STATE"])
-            for argument in command.split()
-        ]
-        with self._log.open("ab") as log:
-            return subprocess.Popen([self._binary, *arguments], stdout=log, stderr=log, env={"PATH": "/usr/bin"})
+API_POD = Path("/etc/kubernetes/manifests/kube-apiserver.yaml")
 
 
 def etcd_resources(manifest: Manifest, facts: NodeFacts) -> tuple[Resource, ...]:
@@ -162,75 +66,207 @@ def _can_be_here(key: str) -> bool:
     return kind not in ("user", "volume", "mount") and (kind != "unit" or name == UNIT)
 
 
-def secrets_of(shared: Path) -> MemorySecrets:
-    authorities: dict[Any, Authority] = {}
-    for name in AUTHORITIES:
-        key = load_private_key(PrivateKeyPem((shared / f"{name}.key").read_bytes()))
-        authorities[name] = Authority(load_certificate((shared / f"{name}.crt").read_bytes()), key)
-    return MemorySecrets(authorities, {}, datetime.now(UTC))
+class ClockDouble(LinuxClock):
+    """The agent's wall clock, which a test may set. etcd's own cannot be: it reads the kernel's, as all do here."""
+
+    def __init__(self, node: "Node") -> None:
+        super().__init__(lambda reason: node.tell("converging", waiting_for=reason))
+        self._offset = node.shared / "clocks" / node.config.instance
+
+    def now(self) -> datetime:
+        seconds = float(self._offset.read_text()) if self._offset.exists() else 0.0
+        return super().now() + timedelta(seconds=seconds)
+
+
+class SecretsDouble(MemorySecrets):
+    """Signs with the cluster's authorities at the agent's time of day."""
+
+    def __init__(self, config: Config, clock: LinuxClock) -> None:
+        super().__init__(config.authorities, {}, clock.now())
+        self._clock = clock
+
+    def issue(self, request: CertificateRequest, public_key_pem: bytes) -> bytes:
+        self.now = self._clock.now()
+        return super().issue(request, public_key_pem)
 
 
 class Node:
     def __init__(self, config: Config) -> None:
         self.config, self.shared = config, Path(config.shared)
-        self.status = self.shared / "status" / f"{config.instance}.json"
-        self.manifest = manifest_of(self.shared, config.member, config.members)
-        facts = facts_of(config)
+        self._status = self.shared / "status" / f"{config.instance}.json"
+        self.manifest, facts = config.manifest, config.facts
         self.plan = Plan(etcd_resources(self.manifest, facts))
+        self.bucket = BucketDouble(self.shared)
+        clock = ClockDouble(self)
+        ebs = EbsDouble(self.shared)
+        self.volumes = NodeVolumes(
+            Ec2Double(ebs, config.instance),
+            DisksDouble(ebs, config.instance),
+            zone=ZONE,
+            instance_id=config.instance,
+            waits=Waits(progress=lambda text: self.tell("attaching", waiting_for=text)),
+        )
+        cluster = self.manifest.cluster.name
+        known = NodeEtcd(self.bucket, PREFIX, cluster=cluster, now=clock.now)  # type: ignore[arg-type]  # a double of S3
         log = self.shared / "logs" / f"{config.instance}.log"
-        clock = LinuxClock(lambda reason: self.tell("converging", waiting_for=reason))
-        unused = MemoryHost(secrets_of(self.shared)).host
         self.host: Host = dataclasses.replace(
-            unused,
+            MemoryHost(SecretsDouble(config, clock)).host,
             files=LinuxFiles(),
-            systemd=SystemdDouble(config.etcd, log),  # type: ignore[arg-type]  # never enables nor stops
-            volumes=VolumesDouble(HeldVolume(config.volume_id, config.member, "/dev/none")),  # type: ignore[arg-type]
-            records=RecordsDouble(self.shared),
+            systemd=SystemdDouble(f"{config.binaries}/etcd", log),  # type: ignore[arg-type]  # never enables
+            volumes=self.volumes,
+            records=S3Records(self.bucket, PREFIX),  # type: ignore[arg-type]  # a double of S3
             probes=LoopbackProbes(),
             clock=clock,
-            etcd=Access(self.shared),
-            etcd_storage=NodeEtcdStorage(no_bucket, clients),
+            etcd=known,
+            etcd_storage=NodeEtcdStorage(known.bucket, known.clients),
         )
 
     def tell(self, stage: str, **more: str) -> None:
         document = {"stage": stage, "at": time.monotonic(), "member": self.config.member, **more}
-        rough = self.status.with_suffix(".rough")
-        rough.write_text(json.dumps(document))
-        rough.rename(self.status)
+        _replace(self._status, json.dumps(document).encode())
 
     def run(self) -> None:
+        self._mount()
         while True:
             report = converge(self.plan, self.host)
             if report.failure:
                 failure = report.failure
                 stage = "refused" if failure.exit_code == 3 else "failed"
                 self.tell(stage, code=failure.code, message=failure.message, remedy=failure.remedy)
+                self._tell_off_the_node(stage)
                 time.sleep(0.5)
                 continue
             self.tell("ready")
-            for _poll in range(5):
-                time.sleep(1.0)
-                refresh(lambda: StoreDouble(self.shared), "")
+            if not API_POD.exists():
+                API_POD.parent.mkdir(parents=True, exist_ok=True)
+                API_POD.write_text("of a later part of the plan\n")
+            self._poll()
+
+    def rounds(self) -> None:
+        """What bootwright-etcd-backup.service does by its timer, once the machine has come up."""
+        settings = Settings(
+            store="s3://double",
+            cluster=self.manifest.cluster.name,
+            group=self.manifest.group.name,
+            root_version=1,
+            root_sha256="0" * 64,
+            targets_version=1,
+        )
+        while True:
+            time.sleep(self.config.rounds)
+            node = EtcdNode(settings, _status_of(self.config, "ready"), self.manifest, self.bucket)  # type: ignore[arg-type]  # a double of S3
+            for act in (self._back_up, self._care):
+                try:
+                    act(node)
+                except BootwrightError as error:
+                    sys.stderr.write(f"rounds: {error.code}: {error}\n")
+            if STATUS.exists():
+                _replace(self.shared / "status" / f"{self.config.instance}.node.json", STATUS.read_bytes())
+
+    def _back_up(self, node: EtcdNode) -> None:
+        """By the timer's rule, or because a test wants one."""
+        (here,) = node.clusters()
+        wanted = self.shared / "backup-now"
+        with here.own.gateway() as gateway:
+            asked = wanted.exists() and member_status(gateway).leads
+        said = back_up(node, here, scheduled=not asked, reason="asked for by a test")
+        if asked:
+            wanted.unlink(missing_ok=True)
+        sys.stderr.write(f"rounds: {said}\n")
+
+    def _care(self, node: EtcdNode) -> None:
+        if not (self.config.care or (self.shared / "care").exists()):
+            lives = [node.look(here) for here in node.clusters()]
+            node.publish(tuple(live.state for live in lives), tuple(c for live in lives for c in live.conditions))
+            return
+        done, failures = care_and_tell(node, None, Waits())
+        for said in (*done, *failures):
+            sys.stderr.write(f"rounds: {said}\n")
+
+    def _mount(self) -> None:
+        """What units.storage does, without a device."""
+        (cluster,) = self.manifest.etcd
+        claim = claim_of(self.manifest, cluster, member_of(self.manifest, self.config.facts, cluster))
+        held = self.volumes.held(claim)
+        while held is None:
+            try:
+                held = self.volumes.attach(claim)
+            except BootwrightError as error:
+                self.tell("failed", code=error.code, message=error.message, remedy=error.remedy)
+                time.sleep(0.5)
+        disk = EbsDouble(self.shared).disk(held.volume_id)
+        how = ["--bind"] if disk.is_dir() else ["-o", "loop,noatime"]
+        MOUNT.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", *how, str(disk), str(MOUNT)], check=True)
+
+    def _poll(self) -> None:
+        """Of every minute on a node, and five of them before the next whole run."""
+        for _poll in range(5):
+            time.sleep(1.0)
+            try:
+                if generation_changed(self.bucket, PREFIX):
+                    return
+            except BootwrightError:
+                continue
+            refresh(self.bucket, PREFIX)
+
+    def _tell_off_the_node(self, stage: str) -> None:
+        """As agent.reporter does; nothing is worse for it when the store is down."""
+        write_status(_status_of(self.config, stage))
+
+
+def _status_of(config: Config, stage: str) -> NodeStatus:
+    return NodeStatus.model_validate(
+        {
+            "instance_id": config.instance,
+            "cluster": PREFIX.rstrip("/"),
+            "group": f"cp-{config.member}",
+            "role": "control-plane",
+            "zone": ZONE,
+            "stage": stage,
+        }
+    )
+
+
+def _replace(path: Path, content: bytes) -> None:
+    rough = path.with_suffix(".rough")
+    rough.write_bytes(content)
+    rough.rename(path)
 
 
 def become_a_machine(config: Config) -> None:
-    """In the namespaces that the caller made: an /etc, /run and /var/lib of this machine's own, and the volume."""
-    for path in ("/etc", "/run", "/var/lib"):
-        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path], check=True)
-    Path("/etc/passwd").write_text("root:x:0:0::/root:/bin/sh\netcd:x:2379:2379::/var/lib/etcd:/bin/false\n")
-    Path("/etc/group").write_text("root:x:0:\netcd:x:2379:\n")
-    Path("/etc/hosts").write_text("127.0.0.1 localhost\n")
-    Path("/etc/nsswitch.conf").write_text("hosts: files\npasswd: files\ngroup: files\n")
+    """In the namespaces that the caller made: a root disk that outlives this boot, and a /run that does not."""
+    root = Path(config.shared) / "roots" / config.instance
+    first_boot = not root.exists()
+    for name in ("etc", "lib/bootwright"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    if first_boot:
+        _write_accounts(root / "etc")
+    mounts = ((root / "etc", "/etc"), (root / "lib", "/var/lib"), (Path(config.binaries), "/usr/local/bin"))
+    for source, path in mounts:
+        subprocess.run(["mount", "--bind", str(source), path], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
+    MOUNT.parent.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(MOUNT.parent)], check=True)  # room for snapshots on any host
     Path("/run/bootwright").mkdir()
-    Path(MOUNT).mkdir(parents=True)
-    subprocess.run(["mount", "--bind", config.volume, MOUNT], check=True)
+
+
+def _write_accounts(etc: Path) -> None:
+    (etc / "passwd").write_text("root:x:0:0::/root:/bin/sh\netcd:x:2379:2379::/var/lib/etcd:/bin/false\n")
+    (etc / "group").write_text("root:x:0:\netcd:x:2379:\n")
+    (etc / "hosts").write_text("127.0.0.1 localhost\n")
+    (etc / "nsswitch.conf").write_text("hosts: files\npasswd: files\ngroup: files\n")
 
 
 def main() -> None:
     config = Config.read(sys.argv[1])
     become_a_machine(config)
     os.nice(5)
-    Node(config).run()
+    write_status(_status_of(config, "booting"))
+    node = Node(config)
+    if config.rounds:
+        threading.Thread(target=node.rounds, daemon=True).start()
+    node.run()
 
 
 if __name__ == "__main__":

@@ -2,17 +2,18 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 
-from tests.etcd_machines.world import Machine, World
+from tests.etcd_machines.stories import established, healed
+from tests.etcd_machines.world import World
 from tests.etcd_machines.writer import Writer
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]
 
 THREE, FIVE = ("a", "b", "c"), ("a", "b", "c", "d", "e")
-MakeWorld = Callable[[Sequence[str]], World]
+MakeWorld = Callable[..., World]
 
 
 @pytest.fixture
@@ -20,47 +21,11 @@ def world(make_world: MakeWorld) -> World:
     return established(make_world(THREE))
 
 
-def established(world: World) -> World:
-    for machine in world.one_of_each():
-        machine.power_on()
-    world.wait_until_ready()
-    return world
-
-
-def holder(world: World, member: str) -> Machine:
-    (found,) = [machine for machine in world.running() if machine.volume.member == member]
-    return found
-
-
-def leader(world: World) -> Machine:
-    for machine in world.running():
-        said = world.etcdctl(machine, "endpoint", "status", "-w", "json")
-        if said.returncode == 0:
-            status = json.loads(said.stdout)[0]["Status"]
-            if status["leader"] == status["header"]["member_id"]:
-                return machine
-    raise AssertionError("nobody leads")
-
-
-def healed(world: World, writer: Writer) -> None:
-    """All members vote and agree, and whatever was acknowledged is on each of them."""
-    world.wait_until_ready()
-    writer.wait_for_more()
-    assert len(world.cluster_ids()) == 1
-    for machine in world.running():
-        listed = world.member_list(machine)
-        assert sorted(one["name"] for one in listed) == sorted(world.members), world.described()
-        assert not any(one.get("isLearner") for one in listed)
-        assert writer.lost_on(machine) == set()
-    assert world.record.started == tuple(sorted(world.members))
-    assert world.record.replacing is None
-
-
 @pytest.mark.parametrize("whom", ["a follower", "the leader", "all at once"])
 def test_a_power_cut_loses_nothing_that_was_acknowledged(world: World, whom: str) -> None:
     with Writer(world) as writer:
         writer.wait_for_more()
-        leading = leader(world)
+        leading = world.leader()
         followers = [machine for machine in world.running() if machine is not leading]
         victims = {"a follower": followers[:1], "the leader": [leading], "all at once": world.running()}[whom]
         for machine in victims:
@@ -74,17 +39,17 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(world: World, whom: str
 
 def test_a_volume_moves_to_another_machine_with_another_address_and_its_peers_find_it(world: World) -> None:
     """Identity follows the volume: same member id, no change of members, names by way of the store."""
-    before = {one["ID"] for one in world.member_list(holder(world, "a"))}
+    before = {one["ID"] for one in world.member_list(world.holder("a"))}
     with Writer(world) as writer:
         writer.wait_for_more()
-        old = holder(world, "b")
+        old = world.holder("b")
         old.power_cut()
         heir = world.machine(old.volume)
         heir.power_on()
         world.wait_until_ready(heir)
         healed(world, writer)
     assert {one["ID"] for one in world.member_list(heir)} == before
-    told = json.loads(world.records.read("etcd/main/members/b.json") or b"")
+    told = json.loads(world.stored("etcd/main/members/b.json") or b"")
     assert (told["instance"], told["address"]) == (heir.instance, heir.socket.address)
 
 
@@ -93,7 +58,7 @@ def test_every_machine_is_replaced_one_after_the_other(world: World) -> None:
     first = {machine.socket.address for machine in world.running()}
     with Writer(world) as writer:
         for member in THREE:
-            old = holder(world, member)
+            old = world.holder(member)
             old.power_cut()
             heir = world.machine(old.volume)
             heir.power_on()
@@ -106,7 +71,7 @@ def test_every_machine_is_replaced_one_after_the_other(world: World) -> None:
 def test_a_lost_volume_is_replaced_by_an_empty_one_without_a_hand(world: World, whom: str) -> None:
     with Writer(world) as writer:
         writer.wait_for_more()
-        leading = leader(world)
+        leading = world.leader()
         victim = leading if whom == "the leader" else next(m for m in world.running() if m is not leading)
         ids = {one["name"]: one["ID"] for one in world.member_list(leading)}
         victim.power_cut()
@@ -122,13 +87,13 @@ def test_a_lost_volume_is_replaced_by_an_empty_one_without_a_hand(world: World, 
         name: number for name, number in ids.items() if name != member
     }
     assert world.record.volumes[member] == heir.volume.volume_id
-    assert len(list((world.shared / "backups").iterdir())) == 1, "a backup before the members change"
+    assert len(world.backups) == 1, "a backup before the members change"
 
 
 def test_a_replacement_cut_off_again_and_again_comes_to_its_end(world: World) -> None:
     with Writer(world) as writer:
         writer.wait_for_more()
-        holder(world, "c").power_cut()
+        world.holder("c").power_cut()
         heir = world.machine(world.volume("c"))
         for seconds in (0.8, 1.2, 1.6, 2.0, 2.4, 3.0, 4.0):
             heir.power_on()
@@ -142,7 +107,7 @@ def test_a_replacement_cut_off_again_and_again_comes_to_its_end(world: World) ->
 def test_a_network_split_is_healed_and_the_cut_off_member_takes_no_writes(world: World) -> None:
     with Writer(world) as writer:
         writer.wait_for_more()
-        cut_off = leader(world)
+        cut_off = world.leader()
         cut_off.socket.unplug()
         writer.wait_for_more(10)
         cut_off.socket.plug()
@@ -152,19 +117,19 @@ def test_a_network_split_is_healed_and_the_cut_off_member_takes_no_writes(world:
 def test_without_the_store_machines_come_back_as_they_were(world: World) -> None:
     with Writer(world) as writer:
         writer.wait_for_more()
-        world.records.down()
-        victim = holder(world, "a")
+        world.bucket.down()
+        victim = world.holder("a")
         victim.power_cut()
         victim.power_on()
         world.wait_until_ready(victim)
         writer.wait_for_more()
-        world.records.up()
+        world.bucket.up()
         healed(world, writer)
 
 
 def test_two_of_three_volumes_lost_start_nothing_and_name_the_restore(world: World) -> None:
-    world.put(holder(world, "a"), "precious", "data")
-    lost = [holder(world, "b"), holder(world, "c")]
+    world.put(world.holder("a"), "precious", "data")
+    lost = [world.holder("b"), world.holder("c")]
     for machine in lost:
         machine.power_cut()
     heirs = [world.machine(world.volume(machine.volume.member)) for machine in lost]
@@ -179,7 +144,7 @@ def test_two_of_three_volumes_lost_start_nothing_and_name_the_restore(world: Wor
     for heir in heirs:
         assert heir.status["code"] in ("etcd-no-quorum", "etcd-unreachable"), heir.status
         assert heir.log == "", "etcd was started"
-    survivor = holder(world, "a")
+    survivor = world.holder("a")
     said = world.etcdctl(survivor, "get", "precious", "--consistency=s", "--print-value-only")
     assert said.stdout.strip() == "data"
     assert world.record.replacing is None
@@ -201,7 +166,7 @@ def test_two_of_three_lost_and_the_survivor_away_form_no_empty_cluster(world: Wo
 
 def test_a_single_member_that_lost_its_volume_refuses_to_start_empty(make_world: MakeWorld) -> None:
     world = established(make_world(("a",)))
-    holder(world, "a").power_cut()
+    world.holder("a").power_cut()
     heir = world.machine(world.volume("a"))
     heir.power_on()
     world.wait_until("it refuses", lambda: heir.status.get("stage") == "refused")
@@ -215,7 +180,7 @@ def test_five_members_survive_the_loss_of_two_volumes_one_after_the_other(make_w
     with Writer(world) as writer:
         for member in ("b", "d"):
             writer.wait_for_more()
-            holder(world, member).power_cut()
+            world.holder(member).power_cut()
             heir = world.machine(world.volume(member))
             heir.power_on()
             world.wait_until_ready(heir)

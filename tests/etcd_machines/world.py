@@ -17,9 +17,10 @@ from pki.authority import Authority
 from pki.certificate import combine
 from pki.keys import dump_private_key, load_public_key, make_key, public_key_pem
 from pki.request import CertificateRequest
-from tests.etcd_machines.machine import AUTHORITIES, Config
+from tests.etcd_machines.config import AUTHORITIES, ZONE, Config
+from tests.etcd_machines.ebs import EbsDouble
 from tests.etcd_machines.network import Socket, Switch, switched_network
-from tests.etcd_machines.store import RecordsDouble
+from tests.etcd_machines.store import PREFIX, BucketDouble
 from tests.lab.cache import CHECKOUT
 from tests.real_etcd.binaries import binaries
 from units.bootstrap_record import BootstrapRecord, decode_record, record_key
@@ -31,7 +32,7 @@ READY_SECONDS = 150.0  # a member gives its etcd 120 s, and two cores carry all 
 class Volume:
     volume_id: str
     member: str
-    folder: Path
+    disk: Path  # a folder, or an image of a file system with an end
 
 
 @dataclass
@@ -50,14 +51,14 @@ class Machine:
         self._status_path.unlink(missing_ok=True)
         config = Config(
             shared=str(world.shared),
-            volume=str(self.volume.folder),
-            volume_id=self.volume.volume_id,
             member=self.volume.member,
             members=list(world.members),
             instance=self.instance,
             address=self.socket.address,
-            etcd=str(binaries() / "etcd"),
+            binaries=str(binaries()),
+            **world.settings,
         )
+        world.ebs.set_instance(self.instance, "running")
         path = world.shared / "configs" / f"{self.instance}.json"
         path.write_text(json.dumps(asdict(config)))
         namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL"]
@@ -72,17 +73,39 @@ class Machine:
             )
 
     def power_cut(self) -> None:
+        """Its volume stays attached: the instance runs on for EC2, or comes back."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(30)
             self.process = None
 
+    def terminate(self) -> None:
+        self.power_cut()
+        self.world.ebs.set_instance(self.instance, "terminated")
+
+    def sh(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        """In its namespaces, as root on it."""
+        assert self.process is not None
+        inside = ["nsenter", f"--mount=/proc/{self.process.pid}/ns/mnt", f"--net=/proc/{self.socket.holder}/ns/net"]
+        return subprocess.run([*inside, *command], capture_output=True, text=True, check=False, timeout=60)
+
     @property
     def status(self) -> dict[str, Any]:
-        try:
-            return dict(json.loads(self._status_path.read_text()))
-        except FileNotFoundError:
-            return {}
+        return _read(self._status_path)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The status object of the node with what the last round of care saw; empty before the first."""
+        return _read(self.world.shared / "status" / f"{self.instance}.node.json")
+
+    @property
+    def conditions(self) -> dict[str, dict[str, str]]:
+        return {one["code"]: one for one in self.told.get("conditions", ())}
+
+    @property
+    def etcd_seen(self) -> dict[str, Any]:
+        """What `agent etcd status` shows."""
+        return dict(next(iter(self.told.get("etcd", ())), {}))
 
     @property
     def is_ready(self) -> bool:
@@ -104,56 +127,152 @@ class Machine:
         return self.world.shared / "status" / f"{self.instance}.json"
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return {}
+
+
 @dataclass
 class World:
+    """`settings`: what each machine is told beyond who it is (`tests.etcd_machines.config.Config`)."""
+
     shared: Path
     switch: Switch
     members: Sequence[str]
+    settings: dict[str, Any] = field(default_factory=dict)
     machines: list[Machine] = field(default_factory=list)
     _volumes: int = 0
 
     @cached_property
-    def records(self) -> RecordsDouble:
-        return RecordsDouble(self.shared)
+    def bucket(self) -> BucketDouble:
+        return BucketDouble(self.shared)
+
+    @cached_property
+    def ebs(self) -> EbsDouble:
+        return EbsDouble(self.shared)
+
+    def stored(self, key: str) -> bytes | None:
+        """An object by its key in the cluster's folder."""
+        return self.bucket.read(PREFIX + key)
 
     @property
     def record(self) -> BootstrapRecord:
-        content = self.records.read(record_key("main"))
+        content = self.stored(record_key("main"))
         assert content is not None
         return decode_record(content, record_key("main"))
 
-    def volume(self, member: str) -> Volume:
-        """Empty, formatted, mounted: as units.storage leaves it."""
-        self._volumes += 1
-        folder = self.shared / "volumes" / f"{self._volumes}"
-        folder.mkdir(parents=True)
-        return Volume(f"vol-{self._volumes:017}", member, folder)
+    @property
+    def backups(self) -> list[str]:
+        """Names, the oldest first."""
+        folder = self.bucket.objects / PREFIX / "etcd/main/backups"
+        return sorted(path.parent.name for path in folder.glob("*/meta.json"))
 
-    def machine(self, volume: Volume, *, socket: Socket | None = None) -> Machine:
+    def volume(self, member: str, *, megabytes: int | None = None) -> Volume:
+        """Empty, formatted, unattached: as units.storage leaves it. The member's former volume is deleted by it."""
+        self._volumes += 1
+        volume_id, disk = f"vol-{self._volumes:017}", self.shared / "volumes" / f"{self._volumes}"
+        if megabytes is None:
+            disk.mkdir(parents=True)
+        else:
+            disk = disk.with_suffix(".img")
+            subprocess.run(["truncate", f"--size={megabytes}M", disk], check=True)
+            subprocess.run(["mkfs.ext4", "-q", "-m0", disk], check=True)
+        self.ebs.create(volume_id, f"{member}/{','.join(self.members)}", ZONE, disk)
+        return Volume(volume_id, member, disk)
+
+    def machine(self, volume: Volume, *, socket: Socket | None = None, former_end: bool = True) -> Machine:
+        """A new instance for the volume. Former ones without power are terminated by it; one that runs holds on."""
+        for former in self.machines if former_end else ():
+            if former.volume.member == volume.member and former.process is None:
+                former.terminate()
         made = Machine(self, f"i-{len(self.machines):017}", socket or self.switch.socket(), volume)
         self.machines.append(made)
         return made
 
-    def one_of_each(self) -> list[Machine]:
-        return [self.machine(self.volume(member)) for member in self.members]
+    def one_of_each(self, *, megabytes: int | None = None) -> list[Machine]:
+        return [self.machine(self.volume(member, megabytes=megabytes)) for member in self.members]
+
+    def step_clock(self, machine: Machine, seconds: int) -> None:
+        """The agent's wall clock on this instance, from now on."""
+        (self.shared / "clocks" / machine.instance).write_text(f"{seconds}")
+
+    def care(self) -> None:
+        """From now on the rounds mend what they see (machines with `care=False` only tell of it before)."""
+        (self.shared / "care").touch()
+
+    def pass_time(self, seconds: float) -> None:
+        """For what must last: nothing is waited for."""
+        time.sleep(seconds)
+
+    def holder(self, member: str) -> Machine:
+        (found,) = [machine for machine in self.running() if machine.volume.member == member]
+        return found
+
+    def leader(self) -> Machine:
+        for machine in self.running():
+            said = self.etcdctl(machine, "endpoint", "status", "-w", "json")
+            if said.returncode == 0:
+                status = json.loads(said.stdout)[0]["Status"]
+                if status["leader"] == status["header"]["member_id"]:
+                    return machine
+        raise AssertionError("nobody leads")
+
+    def back_up(self) -> str:
+        """A backup by the leader's machine, now; its name. The machines must make their rounds."""
+        wanted = self.shared / "backup-now"
+        wanted.touch()
+        self.wait_until("a backup", lambda: not wanted.exists())
+        return self.backups[-1]
+
+    def coordinator(self, *arguments: str) -> str:
+        """What it says, both streams."""
+        done = self.try_coordinator(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    def try_coordinator(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """The operator's own command, on the same store."""
+        command = [sys.executable, "-m", "coordinator", *arguments]
+        store = [f"--store=file://{self.bucket.objects}", f"--cluster={PREFIX.rstrip('/')}", f"--keys={self.shared}/no"]
+        return subprocess.run([*command, *store], cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=60)
 
     def running(self) -> list[Machine]:
         return [machine for machine in self.machines if machine.process is not None]
 
     def etcdctl(self, machine: Machine, *arguments: str, timeout: float = 10.0) -> "subprocess.CompletedProcess[str]":
         """Through this machine's etcd, from the switch's side."""
-        command = [
-            str(binaries() / "etcdctl"),
-            f"--endpoints=https://{machine.socket.address}:2379",
-            f"--cacert={self.shared}/etcd-clients.crt",
-            f"--cert={self.shared}/operator.pem",
-            f"--key={self.shared}/operator.pem",
-            f"--command-timeout={timeout:.0f}s",
-            *arguments,
-        ]
         return subprocess.run(
-            [*self.switch.inside, *command], capture_output=True, text=True, check=False, timeout=timeout + 20, env={}
+            self.etcdctl_command(machine, f"--command-timeout={timeout:.0f}s", *arguments),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout + 20,
+            env={},
         )
+
+    def etcdctl_command(self, machine: Machine, *arguments: str) -> list[str]:
+        flags = self.client_flags(f"https://{machine.socket.address}:2379")
+        return [*self.switch.inside, str(binaries() / "etcdctl"), *flags, *arguments]
+
+    def client_flags(self, endpoints: str) -> list[str]:
+        shared = self.shared
+        trust = [f"--cacert={shared}/etcd-clients.crt", f"--cert={shared}/operator.pem", f"--key={shared}/operator.pem"]
+        return [f"--endpoints={endpoints}", *trust]
+
+    def put_large(self, key: str, size: int) -> "subprocess.CompletedProcess[str]":
+        """Through whoever takes it."""
+        addresses = ",".join(f"https://{machine.socket.address}:2379" for machine in self.running())
+        flags = [*self.client_flags(addresses), "--command-timeout=5s"]
+        command = [*self.switch.inside, str(binaries() / "etcdctl"), *flags, "put", key]
+        return subprocess.run(
+            command, input="x" * size, capture_output=True, text=True, check=False, timeout=30, env={}
+        )
+
+    def serves(self, machine: Machine) -> bool:
+        """With a quorum behind it."""
+        return self.etcdctl(machine, "endpoint", "health", timeout=5.0).returncode == 0
 
     def put(self, machine: Machine, key: str, value: str) -> None:
         done = self.etcdctl(machine, "put", key, value)
@@ -188,10 +307,11 @@ class World:
         self.wait_until("every machine is ready", lambda: all(machine.is_ready for machine in wanted))
 
     def described(self) -> str:
-        lines = [json.dumps(self.records.read(record_key("main")), default=bytes.decode)]
+        lines = [str(self.stored(record_key("main")))]
         for machine in self.machines:
             on = "on" if machine.process else "off"
-            lines.append(f"{machine.instance} {machine.volume} {on}: {machine.status}\n{machine.log[-1500:]}")
+            lines.append(f"{machine.instance} {machine.volume} {on}: {machine.status}")
+            lines += [machine.log[-1500:], machine.agent_log[-800:]]
         return "\n".join(lines)
 
     def end(self) -> None:
@@ -213,12 +333,12 @@ def make_authorities(shared: Path) -> None:
 
 
 @contextmanager
-def world_of(folder: Path, members: Sequence[str]) -> Iterator[World]:
-    for name in ("status", "configs", "logs", "volumes"):
+def world_of(folder: Path, members: Sequence[str], **settings: Any) -> Iterator[World]:
+    for name in ("status", "configs", "logs", "volumes", "clocks", "roots"):
         (folder / name).mkdir(parents=True)
     make_authorities(folder)
     with switched_network() as switch:
-        world = World(folder, switch, members)
+        world = World(folder, switch, members, settings)
         try:
             yield world
         finally:

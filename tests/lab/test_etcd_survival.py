@@ -5,17 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import agent.quick_poll
 from tests.lab.ha import MEMBERS, HaCluster, Writer, ha_cluster
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.nightly, pytest.mark.timeout(3600)]
-
-# etcd takes no new member in while two others are connected one way only, and they are until both know each other's
-# address: without the poll that takes an hour.
-after_a_move = pytest.mark.skipif(
-    "etcd_peers" not in Path(agent.quick_poll.__file__).read_text(),
-    reason="agent.quick_poll does not call agent.etcd_peers.refresh yet",
-)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +62,6 @@ def test_an_instance_is_terminated_and_replaced_and_its_volume_moves(cluster: Ha
     assert {one["name"]: one["ID"] for one in cluster.member_list(cluster.nodes["a"])} == ids
 
 
-@after_a_move
 def test_a_volume_is_lost_and_replaced_by_an_empty_one_without_a_hand(cluster: HaCluster, writer: Writer) -> None:
     ids = {one["name"]: one["ID"] for one in cluster.member_list(cluster.nodes["a"])}
     cluster.terminate("c")
@@ -98,7 +89,6 @@ def waits_for(cluster: HaCluster, member: str, *words: str) -> None:
     cluster.client.wait_until(f"{node.instance_id} waits for {words}", said, 300)
 
 
-@after_a_move
 def test_of_two_candidates_for_one_volume_the_second_waits_by_name_and_takes_over(
     cluster: HaCluster, writer: Writer
 ) -> None:
@@ -111,7 +101,6 @@ def test_of_two_candidates_for_one_volume_the_second_waits_by_name_and_takes_ove
     healed(cluster, writer)
 
 
-@after_a_move
 def test_a_volume_that_does_not_come_free_is_waited_for_by_name(cluster: HaCluster, writer: Writer) -> None:
     old, volume = cluster.nodes["c"].instance_id, cluster.volumes["c"]
     cluster.client.stick_attachment(volume, "detaching")
