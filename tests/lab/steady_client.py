@@ -1,7 +1,7 @@
 """Somebody who uses the cluster all the time, through the load balancer: on one connection that stays, and on new ones.
 
-It does what client-go does: a connection that breaks, or cannot be made, is made again. What an API server *says* no to
-is kept for the test: a status that is not 200, and every refusal of a certificate, by either side.
+It does what client-go does: a connection that breaks, or cannot be made, is made again, once at once. What is said no
+to is kept for the test: a status that is not 200, and every refusal of a certificate, by either side.
 """
 
 import base64
@@ -101,11 +101,14 @@ def answers(kubeconfig: str) -> bool:
 
 @dataclass
 class Experience:
-    """What one phase was like. `outages`: how often in a row nobody was there, by the client of new connections."""
+    """What one phase was like. `lost`: requests that nobody answered, not at the second try either. `outages`: how many
+    times that began for the client of new connections.
+    """
 
     answered: dict[str, int] = field(default_factory=lambda: {"kept": 0, "new": 0})
     refused: list[str] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
+    lost: int = 0
     outages: int = 0
     longest: float = 0.0  # seconds between two answers to new connections
     missing: set[str] = field(default_factory=set)  # nodes that a list lacked
@@ -160,26 +163,33 @@ class SteadyClient:
                     connection.close()
                 used = self._kubeconfig
                 connection = ApiConnection(used)
-            try:
-                found = connection.get()
-            except (Refused, Unanswered) as error:
-                with self._guard:
-                    self._tell(how, error, began=not away)
-                away = True
-            else:
-                with self._guard:
+            found = self._get(connection, how)
+            with self._guard:
+                if found is None:
+                    self._now.outages += how == "new" and not away
+                else:
                     self._learn(how, found, time.monotonic() - last)
-                away, last = False, time.monotonic()
+                    last = time.monotonic()
+            away = found is None
             self._over.wait(PAUSE)
         if connection:
             connection.close()
 
-    def _tell(self, how: str, error: Exception, *, began: bool) -> None:
-        if isinstance(error, Refused):
-            self._now.refused.append(f"{how}: {error}")
-            return
-        self._now.unanswered.append(f"{how}: {error}")
-        self._now.outages += how == "new" and began
+    def _get(self, connection: ApiConnection, how: str) -> Any:
+        """None if it was in vain."""
+        for _first_and_second in range(2):
+            try:
+                return connection.get()
+            except Refused as error:
+                with self._guard:
+                    self._now.refused.append(f"{how}: {error}")
+                return None
+            except Unanswered as error:
+                with self._guard:
+                    self._now.unanswered.append(f"{how}: {error}")
+        with self._guard:
+            self._now.lost += 1
+        return None
 
     def _learn(self, how: str, found: Any, pause: float) -> None:
         self._now.answered[how] += 1

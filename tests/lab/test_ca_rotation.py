@@ -91,6 +91,7 @@ def went_well(experience: Experience, *, restarts: int, phase: str) -> None:
     print(f"{phase}: {experience}")
     assert experience.refused == []
     assert experience.outages <= restarts, experience.unanswered
+    assert restarts or not experience.unanswered
     assert not experience.missing
     assert not experience.not_ready
 
