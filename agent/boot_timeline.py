@@ -2,8 +2,9 @@
 
 import logging
 import time
+from datetime import datetime
 
-from agent.linux.boot_stamps import cpu_seconds, gather_stamps, kernel_started
+from agent.linux.boot_stamps import cpu_seconds, gather_stamps, is_first_boot, kernel_started
 from units.errors import BootwrightError
 from units.report import Report
 from units.status import NodeStatus
@@ -22,8 +23,18 @@ def record_boot(status: NodeStatus, report: Report) -> NodeStatus:
         at=time.monotonic(),
         ready=status.stage == "ready",
         cpu_seconds=cpu_seconds(),
+        # A reboot has EC2's order of long ago.
+        launched=_time(status.launched) if is_first_boot() else None,
     )
     return status.model_copy(update={"timeline": add_run(status.timeline, stamps_if_any(), run)})
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
 
 
 def stamps_if_any() -> Stamps:

@@ -129,6 +129,7 @@ class NodeStatus(Part):
     zone: str = ""
     private_ip: str = ""
     machine_type: str = ""
+    launched: str = ""  # RFC 3339, by EC2's clock
     node_name: str = ""
     boot_id: str = ""
     stage: Stage = "booting"

@@ -15,7 +15,7 @@ MACHINE, UNIT, AGENT, STEP = "machine", "unit", "agent", "step"
 MOST_STEPS = 12  # resources, the longest: a plan has ninety, of which most take a millisecond
 MOST_SPANS = 64
 SHORTEST_STEP = 0.02  # seconds
-LONGEST_LAUNCH = 1800.0  # between RunInstances and the kernel; more is a reboot of an instance that is older
+LONGEST_LAUNCH = 1800.0  # seconds between EC2's order and the kernel; more is a clock that is wrong
 _LONGEST_NAME = 80
 _UNTIL = "until "
 
@@ -75,7 +75,7 @@ class Run:
     at: float
     ready: bool
     cpu_seconds: float = 0.0
-    launched: datetime | None = None  # when EC2 took the order
+    launched: datetime | None = None  # when EC2 took the order for this boot
 
 
 def add_run(before: BootTimeline | None, stamps: Stamps, run: Run) -> BootTimeline:

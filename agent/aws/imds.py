@@ -42,6 +42,7 @@ class Instance:
     image_id: str
     private_ip: str
     local_hostname: str
+    launched: str = ""  # RFC 3339: when EC2 took the order, or the one to start it again
 
 
 class _NotYet(Retryable):
@@ -72,6 +73,7 @@ class Imds:
                 image_id=_text(document, "imageId"),
                 private_ip=self._required("/latest/meta-data/local-ipv4"),
                 local_hostname=self._required("/latest/meta-data/local-hostname"),
+                launched=str(document.get("pendingTime", ""))[:40],  # nothing depends on it
             )
         except (KeyError, TypeError) as error:
             raise _unexpected("instance-identity/document", f"lacks {error}") from error

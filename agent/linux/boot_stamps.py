@@ -12,6 +12,8 @@ from units.timeline import UNITS, Stamps, UnitStamps
 _TIMEOUT = 10.0
 _MANAGER = ("Firmware", "Loader", "InitRD", "Userspace", "Finish")
 _STAT = Path("/proc/self/stat")
+_MACHINE_ID = Path("/etc/machine-id")
+_CLOCK_SET = 10.0  # seconds that the clock may be moved by after systemd has written it
 
 
 def gather_stamps(run: Run = run, *, units: Sequence[str] = UNITS) -> Stamps:
@@ -37,6 +39,14 @@ def gather_stamps(run: Run = run, *, units: Sequence[str] = UNITS) -> Stamps:
 def kernel_started() -> datetime:
     """What /proc/stat has as btime in whole seconds: the wall clock as it is right now, less CLOCK_BOOTTIME."""
     return datetime.now(UTC) - timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+def is_first_boot(machine_id: Path = _MACHINE_ID) -> bool:
+    """An image has no machine id; systemd writes one as a machine boots for the first time (machine-id(5))."""
+    try:
+        return machine_id.stat().st_mtime >= kernel_started().timestamp() - _CLOCK_SET
+    except OSError:
+        return False
 
 
 def cpu_seconds() -> float:

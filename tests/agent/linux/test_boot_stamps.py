@@ -1,11 +1,12 @@
 """Stamps of this boot: what systemctl prints, and what the kernel has."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from agent.boot_timeline import record_boot
-from agent.linux.boot_stamps import cpu_seconds, gather_stamps, kernel_started
+from agent.linux.boot_stamps import cpu_seconds, gather_stamps, is_first_boot, kernel_started
 from agent.linux.run import Completed
 from agent.reporter import Reporter
 from tests.agent.boot_double import NOW
@@ -107,3 +108,13 @@ def test_a_ready_boots_timeline_is_left_as_it_is() -> None:
     status = NodeStatus(instance_id="i-1", stage="ready", phases=(Phase(name="a", seconds=1, begins=1),))
     once = record_boot(status, Report(()))
     assert record_boot(once, Report(())) == once
+
+
+def test_a_machine_id_written_in_this_boot_makes_it_the_first_one(tmp_path: Path) -> None:
+    machine_id = tmp_path / "machine-id"
+    assert not is_first_boot(machine_id)
+    machine_id.write_text("ab" * 16)
+    assert is_first_boot(machine_id)
+    before = kernel_started().timestamp() - 60
+    os.utime(machine_id, (before, before))
+    assert not is_first_boot(machine_id)
