@@ -23,6 +23,7 @@ _WHEEL: Final = re.compile(
 _MACHINES: Final = ("x86_64", "aarch64")
 _HASH: Final = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _LEFT_OUT: Final = (".hcl", ".md", ".pyc")
+_BAKED_ONLY: Final = "assets"  # what an image build puts beside: a node fetches it by its manifest
 
 
 def make_bundle(wheelhouse: Path, packer: Path, target: Path) -> Upload:
@@ -88,8 +89,10 @@ def _members(wheelhouse: Path, packer: Path) -> Iterator[tuple[str, Path]]:
     if not (packer / "install.sh").is_file() or not (packer / "rootfs").is_dir():
         raise Invalid("packer-missing", f"{packer} holds no install.sh and rootfs/", remedy="name it with --packer")
     for path in sorted(packer.rglob("*")):
-        if path.is_file() and path.suffix not in _LEFT_OUT:
-            yield f"packer/{path.relative_to(packer).as_posix()}", path
+        inside = path.relative_to(packer)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if path.is_file() and path.suffix not in _LEFT_OUT and inside.parts[0] != _BAKED_ONLY and not hidden:
+            yield f"packer/{inside.as_posix()}", path
 
 
 def _add(archive: tarfile.TarFile, name: str, path: Path) -> None:

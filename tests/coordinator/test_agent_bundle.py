@@ -65,7 +65,9 @@ def packer(tmp_path: Path) -> Path:
     unit.write_text("[Unit]\n")
     (folder / "install.sh").write_text("#!/bin/bash\n")
     (folder / "install.sh").chmod(0o755)
-    (folder / "node.pkr.hcl").write_text("not for a node\n")
+    for name in ("node.pkr.hcl", ".cache/of-a-tool", "assets/kubelet"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("not for a node\n")
     return folder
 
 
@@ -214,7 +216,7 @@ def test_the_agent_runs_from_what_was_installed_and_again_after_half_an_installa
     assert (done.stdout, done.stderr) == ("7 boot\n", "")
     assert (root / "etc/systemd/system/bootwright-boot.service").read_text() == "[Unit]\n"
     assert (home / "bundle/packer/install.sh").stat().st_mode & 0o777 == 0o755
-    assert not (home / "bundle/packer/node.pkr.hcl").exists()
+    assert sorted(path.name for path in (home / "bundle/packer").iterdir()) == ["install.sh", "rootfs"]
     assert not (home / "bundle/wheels").exists(), "their content is in the venv"
 
 
