@@ -13,6 +13,7 @@ from agent.settings import Settings
 from agent.telling import mark_outcome, tell_applied, tell_target, warn_of_the_machine, with_next_try
 from agent.trust import Condition, VerifiedRelease
 from pki.errors import PkiError
+from units.applied import Applied
 from units.converge import Observer, converge
 from units.errors import BootwrightError
 from units.facts import NodeFacts
@@ -22,7 +23,7 @@ from units.plan import plan
 from units.report import Report
 from units.resource import Resource
 from units.status import CertificateState
-from units.transaction import Applied, Transaction
+from units.transaction import Transaction
 
 CLOCK_SECONDS = 30.0  # chrony reaches 169.254.169.123 within a few
 
@@ -77,7 +78,7 @@ def boot(node: Node, *, repair: bool = True) -> int:
             applied = _apply(node, target, repair=repair)
         exit_code = tell_applied(reporter, applied)
         certificates = node.certificates(target.facts.instance_id)
-        if applied.end == "failed":
+        if applied.end in ("failed", "rebooting"):
             reporter.update(certificates=certificates)  # one that has expired may be what it fails of
             reporter.finish(exit_code)
             return exit_code

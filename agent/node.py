@@ -13,6 +13,7 @@ from agent.certificates import list_certificates
 from agent.etcd.access import NodeEtcd
 from agent.etcd.storage import NodeEtcdStorage
 from agent.issuer_client import IssuerClient
+from agent.kubelet_api import KubeletApi
 from agent.linux.assets import LocalAssets, wanted_of
 from agent.linux.clock import LinuxClock
 from agent.linux.disks import Disks
@@ -23,6 +24,7 @@ from agent.linux.machine import MachineFacts, gather_machine
 from agent.linux.mounts import LinuxMounts
 from agent.linux.notify import Notifier
 from agent.linux.probes import LoopbackProbes
+from agent.linux.runtime import ContainerdRuntime
 from agent.linux.systemd import LinuxSystemd
 from agent.linux.users import LinuxUsers
 from agent.linux.verifier import LinuxVerifier
@@ -133,6 +135,8 @@ class RealNode:
             etcd=etcd,
             etcd_storage=NodeEtcdStorage(etcd.bucket, etcd.clients),
             verifier=LinuxVerifier(),
+            runtime=ContainerdRuntime(),
+            node_api=KubeletApi(),
         )
 
     def rollout_store(self) -> RolloutStore:

@@ -7,11 +7,11 @@ from agent.linux.machine import MachineFacts
 from agent.reporter import Reporter, format_time
 from agent.rollout_store import RolloutStore
 from agent.trust import VerifiedRelease
+from units.applied import Applied
 from units.manifest import manifest_digest
 from units.names import node_name
 from units.renewing import Postponed
 from units.status import CertificateState
-from units.transaction import Applied
 
 if TYPE_CHECKING:
     from agent.boot import Target
@@ -37,9 +37,11 @@ def tell_applied(reporter: Reporter, applied: Applied) -> int:
     failure = applied.failure
     if failure:
         reporter.condition(failure.code, failure.message, remedy=failure.remedy)
-    if applied.end == "failed":
+    if cordoned := applied.still_cordoned:
+        reporter.condition(cordoned.code, cordoned.message, remedy=cordoned.remedy, severity="warning")
+    if applied.end in ("failed", "rebooting"):
         return failure.exit_code if failure else 1
-    return _tell_postponed(reporter, applied.postponed)
+    return _tell_postponed(reporter, applied.postponed) or (cordoned.exit_code if cordoned else 0)
 
 
 def mark_outcome(store: RolloutStore, target: "Target", applied: Applied) -> None:

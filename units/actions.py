@@ -8,6 +8,9 @@
 | static pod, or a file that it reads          | kubelet replaces that pod                                   |
 | kubelet's resource managers                  | drain: running pods keep the old assignment (KEP-1769)      |
 | kernel module or sysctl that goes            | reboot: the running kernel keeps it                         |
+| extra file that is read when a machine boots | reboot, drained before                                      |
+
+Drain and reboot are carried out by `units.disturbing`, the others follow from the resources themselves.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,6 +36,10 @@ DRAINING_FIELDS = (
 )
 
 
+# Nothing reads these again once a machine is up (sysctl.d(5), modules-load.d(5), modprobe.d(5), udev(7)).
+READ_AT_BOOT = ("/etc/modprobe.d/", "/etc/modules-load.d/", "/etc/sysctl.d/", "/etc/udev/rules.d/")
+
+
 class Disruption(IntEnum):
     """Worse is greater."""
 
@@ -55,7 +62,7 @@ class Action:
 def actions(before: Iterable[Resource], after: Iterable[Resource]) -> tuple[Action, ...]:
     """Everything that going from one plan to the other disrupts, the worst first; empty if nothing is."""
     old, new = ({resource.key: resource for resource in plan} for plan in (before, after))
-    found = [*_restarts(old, new), *_ends(old, new)]
+    found = [*_restarts(old, new), *_ends(old, new), *_reboots(old, new)]
     return tuple(sorted(found, key=lambda action: (-action.disruption, action.what)))
 
 
@@ -77,10 +84,20 @@ def _restarts(old: dict[str, Resource], new: dict[str, Resource]) -> Iterator[Ac
 
 
 def _drains(was: File, now: File) -> Iterator[Action]:
+    if was.content == now.content:
+        return
     old, new = yaml_value(was.content), yaml_value(now.content)
     for field in DRAINING_FIELDS:
         if old.get(field) != new.get(field):
             yield Action(Disruption.DRAIN, f"needs a drained node: kubelet's {field} changes")
+
+
+def _reboots(old: dict[str, Resource], new: dict[str, Resource]) -> Iterator[Action]:
+    for key in sorted(old.keys() | new.keys()):
+        was, now = (plan.get(key) for plan in (old, new))
+        path = next((one.path for one in (was, now) if isinstance(one, File) and one.kind == "extra-file"), "")
+        if path.startswith(READ_AT_BOOT) and was != now:
+            yield Action(Disruption.REBOOT, f"needs a reboot: {path} is read when the machine boots")
 
 
 def _ends(old: dict[str, Resource], new: dict[str, Resource]) -> Iterator[Action]:

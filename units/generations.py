@@ -4,6 +4,7 @@
 /var/lib/bootwright/generations/current.json    which one was committed last
 /var/lib/bootwright/journal.json                an apply that has begun and not ended
 /var/lib/bootwright/quarantine.json             manifests that failed on this machine, and why
+/var/lib/bootwright/cordoned.json               this agent cordoned its Node, and owes it the contrary
 """
 
 from typing import Literal, TypeVar
@@ -19,6 +20,7 @@ GENERATIONS = f"{STATE}/generations"
 CURRENT = f"{GENERATIONS}/current.json"
 JOURNAL = f"{STATE}/journal.json"
 QUARANTINE = f"{STATE}/quarantine.json"
+CORDONED = f"{STATE}/cordoned.json"
 
 
 class _Kept(BaseModel):
@@ -36,16 +38,22 @@ class Journal(_Kept):
     target: Sha256
     previous: Sha256 | None
     phase: Literal["applying", "undoing"] = "applying"
-    attempts: int = 1
+    attempts: int = 1  # runs that were cut off or had to wait; a reboot that was asked for is none
     others: tuple[Sha256, ...] = ()  # targets that were begun and not ended before this one
     well_before: tuple[str, ...] = ()  # health checks that passed before the first change
     reason: str = ""  # why it is being undone
+    drained: bool = False  # nothing of the scheduler's runs here any more
+    reboot: Literal["none", "there", "back"] = "none"  # asked for: into the target, or back into what was before
 
 
 class Failed(_Kept):
     at: str
     reason: str
     code: str = "manifest-undone"  # any other: it was refused before anything was changed
+
+
+class Cordoned(_Kept):
+    target: Sha256
 
 
 class Quarantine(_Kept):
@@ -119,6 +127,17 @@ class Generations:
         # The newest 20: a machine that lives for years must not keep every failure.
         kept = dict(sorted(failed.items(), key=lambda item: item[1].at)[-20:])
         self._write(QUARANTINE, Quarantine(failed=kept).model_dump_json())
+
+    @property
+    def cordoned(self) -> bool:
+        """Whether this agent cordoned its Node and has not uncordoned it since."""
+        return self._read(CORDONED, Cordoned) is not None
+
+    def note_cordon(self, target: str) -> None:
+        self._write(CORDONED, Cordoned(target=target).model_dump_json())
+
+    def forget_cordon(self) -> None:
+        self._files.remove(CORDONED)
 
     def _prune(self, current: Current) -> None:
         kept = {CURRENT, _path(current.digest), _path(current.previous or current.digest)}

@@ -11,6 +11,8 @@ from pki.request import CertificateRequest
 from units.etcd_members import EtcdAccess, NoEtcd
 from units.etcd_restore import EtcdStorage, NoEtcdStorage
 from units.evidence import DeviceEvidence
+from units.node_api import NodeApi, NoNodeApi
+from units.runtime import NoRuntime, Runtime
 from units.verifier import NoVerifier, Verifier
 
 
@@ -76,6 +78,9 @@ class Systemd(Protocol):
     def restart(self, unit: str) -> None: ...
 
     def stop(self, unit: str) -> None: ...
+
+    def reboot(self) -> None:
+        """Asks for it and returns: what runs is ended in order, this process with it."""
 
 
 class Kernel(Protocol):
@@ -269,3 +274,5 @@ class Host:
     etcd: EtcdAccess = field(default_factory=NoEtcd)
     etcd_storage: EtcdStorage = field(default_factory=NoEtcdStorage)
     verifier: Verifier = field(default_factory=NoVerifier)
+    runtime: Runtime = field(default_factory=NoRuntime)
+    node_api: NodeApi = field(default_factory=NoNodeApi)

@@ -22,6 +22,7 @@ from units.host import Account, Answer, Host, MountState, UnitState
 from units.memory_cloud import MemoryRecords, MemoryVolumes
 from units.memory_etcd import MemoryEtcdStorage
 from units.memory_files import MemoryFiles
+from units.memory_node import MemoryNodeApi, MemoryRuntime
 
 __all__ = [
     "MemoryAssets",
@@ -60,6 +61,7 @@ class MemorySystemd:
     active: set[str] = field(default_factory=set)
     enabled: set[str] = field(default_factory=set)
     restarts: list[str] = field(default_factory=list)
+    reboots: int = 0  # asked for
     loaded: dict[str, str] = field(default_factory=dict)  # unit -> its text as systemd knows it
     running: dict[str, str] = field(default_factory=dict)  # unit -> the text it was started with
     distribution: frozenset[str] = frozenset(
@@ -86,6 +88,9 @@ class MemorySystemd:
 
     def stop(self, unit: str) -> None:
         self.active.discard(unit)
+
+    def reboot(self) -> None:
+        self.reboots += 1
 
     def _on_disk(self, unit: str) -> str | None:
         state = self.files.read(_UNITS + unit)
@@ -263,6 +268,8 @@ class MemoryHost:
     issuer: MemoryIssuer = field(init=False)
     mounts: MemoryMounts = field(init=False)
     probes: MemoryProbes = field(init=False)
+    runtime: MemoryRuntime = field(init=False)
+    node_api: MemoryNodeApi = field(init=False)
 
     def __post_init__(self) -> None:
         self.systemd = MemorySystemd(self.files)
@@ -270,6 +277,8 @@ class MemoryHost:
         self.issuer = MemoryIssuer(self.secrets)
         self.mounts = MemoryMounts(self.files, self.volumes)
         self.probes = MemoryProbes(self.systemd)
+        self.runtime = MemoryRuntime(self.files, self.systemd)
+        self.node_api = MemoryNodeApi(self.systemd, self.clock)
 
     @property
     def host(self) -> Host:
@@ -289,4 +298,6 @@ class MemoryHost:
             clock=self.clock,
             etcd=self.etcd,
             etcd_storage=self.etcd_storage,
+            runtime=self.runtime,
+            node_api=self.node_api,
         )

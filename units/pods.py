@@ -3,12 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from units.files import File
+from units.files import File, digest
 from units.host import Host
-from units.render import flags, yaml_text
+from units.render import flags, json_text, yaml_text
 from units.resource import Change, Description
 
 DIRECTORY = "/etc/kubernetes/manifests"
+# kubelet hands a pod's labels to the runtime, which finds a sandbox by them (measured: containerd 1.7, kubelet 1.36).
+DIGEST_LABEL = "bootwright.io/digest"
+NAME_LABEL = "component"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class StaticPod:
     """kubelet reads every file of its directory that has no leading dot, so writes go through a hidden temporary.
 
     `reads` is the digest of files that the component reads only at its start; as an annotation it makes kubelet
-    replace the pod when they change, and leaves it alone when they do not.
+    replace the pod when they change, and leaves it alone when they do not. `digest` is of the whole pod: the runtime
+    reports it of what it runs, so that a pod which kubelet has not replaced yet is told from the one that is wanted.
     """
 
     name: str
@@ -46,10 +50,12 @@ class StaticPod:
     reads: str = ""
     capabilities: tuple[str, ...] = ()  # kept; all others are dropped
     privileged: bool = False
+    digest: str = field(init=False, repr=False, compare=False)  # half of a sha256: a label has at most 63 characters
     _file: File = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Once: PyYAML takes 11 ms for an API server (measured), and a run asks up to three times.
+        object.__setattr__(self, "digest", digest(json_text(self._manifest({})).encode())[:32])
         content = yaml_text(self.manifest())
         object.__setattr__(self, "_file", File(self.path, content, mode=0o600, kind="static-pod"))
 
@@ -76,6 +82,9 @@ class StaticPod:
         return Description(self.key, self._file.describe().lines)
 
     def manifest(self) -> dict[str, Any]:
+        return self._manifest({DIGEST_LABEL: self.digest})
+
+    def _manifest(self, more: dict[str, str]) -> dict[str, Any]:
         names = [_volume_name(mount.path) for mount in self.mounts]
         return {
             "apiVersion": "v1",
@@ -83,7 +92,7 @@ class StaticPod:
             "metadata": {
                 "name": self.name,
                 "namespace": "kube-system",
-                "labels": {"component": self.name, "tier": "control-plane"},
+                "labels": {NAME_LABEL: self.name, "tier": "control-plane", **more},
                 "annotations": {"bootwright.io/reads": f"sha256:{self.reads}"} if self.reads else {},
             },
             "spec": {

@@ -5,44 +5,38 @@ with which the machine does not come up well is undone and never tried again on 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
+from units.actions import Action, Disruption
+from units.applied import Applied, End
 from units.converge import Observer, silent
+from units.disturbing import (
+    ask_reboot,
+    disturbance,
+    drained,
+    forget_resource_assignments,
+    needs,
+    rebooted,
+    uncordon,
+)
 from units.drift import drifted, may_drift
-from units.errors import Invalid, Retryable
+from units.errors import BootwrightError, Invalid, Retryable
 from units.facts import NodeFacts
 from units.generations import Generations, Journal
-from units.health import HealthCheck, Illness, health_checks, illnesses, required, well
+from units.health import Check, Illness, LeaseCheck, health_checks, pod_checks, well
 from units.host import Host
 from units.manifest import Manifest, manifest_digest
+from units.names import node_name
 from units.plan import Plan, plan
 from units.removal import Leftover, leftovers
 from units.renewing import Postponed, converge_patiently
 from units.report import Failure, Outcome, Report
 from units.resource import Change
+from units.services.kubelet import server_url
+from units.window import wait_until_well
 
 MOST_ATTEMPTS = 3
-HEALTH_SECONDS = 180.0  # from the last change until it must be well
-STEADY_SECONDS = 10.0  # and it must stay well for so long: a crash loop looks well in between
-_PAUSE = 2.0
-
-# refused: shown to those who must read it, it was found wrong, and nothing was changed.
-End = Literal["unchanged", "committed", "refused", "undone", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """`failure` of an undone or refused target is why; of a failed one, what keeps the machine from either."""
-
-    end: End
-    digest: str  # of the manifest that was tried: the one asked for, or one whose undoing had to be finished first
-    report: Report
-    running: str  # digest of the manifest that this machine is committed to now; empty before the first
-    failure: Failure | None = None
-    drift: tuple[Outcome, ...] = ()  # what somebody changed behind our back, and what nobody repaired
-    postponed: tuple[Postponed, ...] = ()  # renewals that failed and can wait
-
+NOTHING = Report(())
 
 HostFor = Callable[[Manifest], Host]
 """The machine's ports for one manifest: what it may open, and whom it asks, depends on what was signed."""
@@ -56,14 +50,21 @@ class Transaction:
         self._facts = facts
         self._observe = observe
         self._postponed: tuple[Postponed, ...] = ()
+        self._plans: dict[str, Plan] = {}  # a plan takes tens of milliseconds to make
 
     def apply(self, target: Manifest, *, repair: bool = True) -> Applied:
         """With `repair`, what drifted from the manifest that runs already is put right; else it is only told."""
         self._host = self._host_for(target)
         self._kept = Generations(self._host.files)
+        applied = self._apply(target, repair=repair)
+        if self._kept.journal is not None:
+            return applied  # it goes on, and what was cordoned for it stays so
+        return replace(applied, still_cordoned=uncordon(node_name(target, self._facts), self._kept, self._host))
+
+    def _apply(self, target: Manifest, *, repair: bool) -> Applied:
         journal = self._kept.journal
         if journal is not None and journal.phase == "undoing" and journal.previous is not None:
-            undone = self._undo(journal, Report(()))
+            undone = self._undo(journal)
             if undone.end != "undone" or journal.target == manifest_digest(target):
                 return undone
             self._host, journal = self._host_for(target), None  # what was undone is not what is asked for now
@@ -94,7 +95,7 @@ class Transaction:
     def _refuse(self, digest: str, mistake: Failure, current: Manifest, journal: Journal | None) -> Applied:
         self._condemn(digest, mistake.message, mistake.code)
         if journal is None:
-            return Applied("refused", digest, Report(()), self._kept.current_digest, mistake)
+            return Applied("refused", digest, NOTHING, self._kept.current_digest, mistake)
         # The machine is in the middle of a third one: it goes back to what it ran before that.
         back = self._switch(
             current, self._plan(current), self._begin(self._kept.current_digest, current, current, journal)
@@ -102,7 +103,10 @@ class Transaction:
         return replace(back, end="refused", digest=digest, failure=mistake) if back.end == "committed" else back
 
     def _plan(self, manifest: Manifest) -> Plan:
-        return plan(manifest, self._facts)
+        digest = manifest_digest(manifest)
+        if digest not in self._plans:
+            self._plans[digest] = plan(manifest, self._facts)
+        return self._plans[digest]
 
     def _converged_again(self, the_plan: Plan, digest: str, *, repair: bool) -> Applied:
         drift = () if repair else drifted(the_plan, self._host)
@@ -124,27 +128,54 @@ class Transaction:
             others = tuple(sorted({*journal.others, journal.target}))
             begun = Journal(target=digest, previous=previous, well_before=journal.well_before, others=others)
         else:
-            before = () if current is None else tuple(sorted(well(self._checks(current), self._host)))
+            before = () if current is None else self._well_now(current)
             begun = Journal(target=digest, previous=previous, well_before=before)
         self._kept.write_journal(begun)
         return begun
 
     def _switch(self, target: Manifest, the_plan: Plan, journal: Journal) -> Applied:
         if journal.attempts > MOST_ATTEMPTS and journal.previous is not None:
-            reason = f"{MOST_ATTEMPTS} attempts to apply it were cut off or had to wait"
-            return self._undo(journal.model_copy(update={"reason": reason}), Report(()))
+            return self._undo(_because(journal, f"{MOST_ATTEMPTS} attempts to apply it were cut off or had to wait"))
+        disturbing = disturbance(self._here(), the_plan)
+        must_reboot = needs(disturbing, Disruption.REBOOT) and not (journal.reboot == "there" and rebooted(self._host))
+        try:
+            journal = self._made_room(target, disturbing, journal, must_reboot=must_reboot)
+        except BootwrightError as error:  # nothing is switched yet: the next run tries again
+            return self._failed(journal, NOTHING, Failure(error.code, str(error), error.remedy, error.exit_code))
         report = self._converge(the_plan)
-        if failure := report.failure:
-            if journal.previous is None or _is_the_worlds(failure):
-                return self._failed(journal, report, failure)  # the next run tries again
-            return self._undo(_because(journal, failure.message), report)
-        if journal.previous is not None and (ill := self._wait_until_well(target, journal.well_before)):
+        if report.failure:
+            return self._not_converged(journal, report, report.failure)
+        if must_reboot:
+            return self._reboot(journal.model_copy(update={"reboot": "there"}), report)
+        if journal.previous is not None and (ill := self._wait_until_well(target, journal)):
             return self._undo(_because(journal, _told(ill)), report)
         self._kept.commit(journal.target)
         self._kept.close_journal()
         return Applied("committed", journal.target, report, journal.target, postponed=self._postponed)
 
-    def _undo(self, journal: Journal, tried: Report) -> Applied:
+    def _made_room(
+        self, target: Manifest, disturbing: tuple[Action, ...], journal: Journal, *, must_reboot: bool
+    ) -> Journal:
+        """What must be over before anything is switched: pods that the change would harm, and what ties kubelet."""
+        reassigns = needs(disturbing, Disruption.DRAIN)
+        if reassigns or must_reboot:
+            journal = drained(journal, node_name(target, self._facts), self._kept, self._host)
+        if reassigns and journal.reboot == "none":
+            forget_resource_assignments(self._host)
+        return journal
+
+    def _not_converged(self, journal: Journal, report: Report, failure: Failure) -> Applied:
+        if journal.previous is None or _is_the_worlds(failure):
+            return self._failed(journal, report, failure)  # the next run tries again
+        return self._undo(_because(journal, failure.message), report)
+
+    def _reboot(self, journal: Journal, report: Report) -> Applied:
+        ask_reboot(journal.model_copy(update={"attempts": journal.attempts - 1}), self._kept, self._host)
+        said = f"the way {'to' if journal.phase == 'applying' else 'back from'} {journal.target[:12]} needs a reboot"
+        failure = Failure("reboot-needed", said, "wait: the next boot goes on", Retryable.exit_code)
+        return Applied("rebooting", journal.target, report, self._kept.current_digest, failure)
+
+    def _undo(self, journal: Journal, tried: Report = NOTHING) -> Applied:
         previous = self._kept.manifest(journal.previous)
         reason = journal.reason or "it was being undone when the power went"
         if previous is None:
@@ -152,23 +183,38 @@ class Transaction:
             failure = Failure("previous-manifest-lost", said, "publish a manifest that works: this machine takes it", 1)
             self._kept.close_journal()
             return self._failed(journal, tried, failure)
-        self._kept.write_journal(journal.model_copy(update={"phase": "undoing", "reason": reason}))
+        journal = journal.model_copy(update={"phase": "undoing", "reason": reason})
+        self._kept.write_journal(journal)
         self._host = self._host_for(previous)
-        report = self._converge(self._plan(previous))
+        report = self._back_to(self._plan(previous))
         if report.failure:
             failure = report.failure
             said = f"undoing {journal.target[:12]} ({reason}) does not end: {failure.message}"
             return self._failed(journal, report, Failure("undo-failed", said, failure.remedy, failure.exit_code))
-        ill = self._wait_until_well(previous, journal.well_before)
+        if journal.reboot == "there" or (journal.reboot == "back" and not rebooted(self._host)):
+            return self._reboot(journal.model_copy(update={"reboot": "back"}), report)
+        ill = self._wait_until_well(previous, journal)
         self._condemn(journal.target, reason, "manifest-undone")
         self._kept.commit(manifest_digest(previous))
         self._kept.close_journal()
+        return self._undone(journal, previous, report, ill)
+
+    def _back_to(self, the_plan: Plan) -> Report:
+        """Nothing is drained on the way back: what must go for this change went before it, or the change never began.
+        A reboot ends in order what runs (kubelet's shutdownGracePeriod).
+        """
+        if needs(disturbance(self._here(), the_plan), Disruption.DRAIN):
+            forget_resource_assignments(self._host)
+        return self._converge(the_plan)
+
+    def _undone(self, journal: Journal, previous: Manifest, report: Report, ill: tuple[Illness, ...]) -> Applied:
+        told = f"{journal.target[:12]} was undone"
         if ill:
-            said = f"{journal.target[:12]} was undone ({reason}), but this machine is still not well: {_told(ill)}"
+            said = f"{told} ({journal.reason}), but this machine is still not well: {_told(ill)}"
             return self._failed(journal, report, Failure("undo-unwell", said, "agent doctor", 1))
         failure = Failure(
             "manifest-undone",
-            f"{journal.target[:12]} was undone: {reason}",
+            f"{told}: {journal.reason}",
             "this machine runs the manifest before it; publish a corrected one",
             1,
         )
@@ -197,31 +243,28 @@ class Transaction:
         return Outcome(key, "changed", self._host.clock.monotonic() - begun, Change("remove"))
 
     def _leftovers(self, the_plan: Plan) -> tuple[Leftover, ...]:
+        found = (leftovers(a_plan, the_plan) for a_plan in self._here())
+        return tuple({one.resource.key: one for some in found for one in some}.values())
+
+    def _here(self) -> tuple[Plan, ...]:
         """Of every manifest that may have left something here: the current one, and all that were begun."""
         journal = self._kept.journal
         begun = () if journal is None else (journal.target, *journal.others)
         manifests = (self._kept.current, *(self._kept.manifest(digest) for digest in begun))
-        plans = [tuple(self._plan(manifest)) for manifest in manifests if manifest is not None]
-        return tuple({one.resource.key: one for a_plan in plans for one in leftovers(a_plan, the_plan)}.values())
+        return tuple(self._plan(manifest) for manifest in manifests if manifest is not None)
 
-    def _checks(self, manifest: Manifest) -> tuple[HealthCheck, ...]:
-        return health_checks(manifest, self._facts)
+    def _checks(self, manifest: Manifest, lease: LeaseCheck) -> tuple[Check, ...]:
+        return (*health_checks(manifest, self._facts), *pod_checks(self._plan(manifest)), lease)
 
-    def _wait_until_well(self, manifest: Manifest, well_before: tuple[str, ...]) -> tuple[Illness, ...]:
-        """Empty once everything required was well for STEADY_SECONDS; else who is ill at the end."""
-        wanted = required(self._checks(manifest), frozenset(well_before))
-        clock = self._host.clock
-        deadline = clock.monotonic() + HEALTH_SECONDS
-        steady_since: float | None = None
-        while True:
-            ill = illnesses(wanted, self._host)
-            now = clock.monotonic()
-            steady_since = None if ill else now if steady_since is None else steady_since
-            if steady_since is not None and now - steady_since >= STEADY_SECONDS:
-                return ()
-            if now >= deadline:
-                return ill or (Illness("node", f"not well for {STEADY_SECONDS:.0f} s in a row"),)
-            clock.wait(_PAUSE, f"waiting for the new manifest to work: {_told(ill) if ill else 'well so far'}")
+    def _well_now(self, manifest: Manifest) -> tuple[str, ...]:
+        lease = LeaseCheck(node_name(manifest, self._facts))
+        return tuple(sorted(well(self._checks(manifest, lease), self._host)))
+
+    def _wait_until_well(self, manifest: Manifest, journal: Journal) -> tuple[Illness, ...]:
+        current = self._kept.current
+        moved = current is not None and server_url(current, self._facts) != server_url(manifest, self._facts)
+        lease = LeaseCheck(node_name(manifest, self._facts), since=self._host.clock.now(), moved=moved)
+        return wait_until_well(self._checks(manifest, lease), journal.well_before, self._host, _told)
 
 
 def _is_the_worlds(failure: Failure) -> bool:

@@ -58,6 +58,9 @@ class LinuxSystemd:
     def stop(self, unit: str) -> None:
         self._change("stop", unit)
 
+    def reboot(self) -> None:
+        self._run(["systemctl", "--no-block", "--no-ask-password", "reboot"], timeout=self._patience)
+
     def _change(self, verb: str, unit: str) -> None:
         """Waits for the job. A unit that is ordered after the agent's own waits for us: that would be a deadlock."""
         command = ["systemctl", "--quiet", "--no-ask-password", verb, "--", unit]

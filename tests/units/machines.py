@@ -75,6 +75,8 @@ def rebooted(machine: MemoryHost) -> MemoryHost:
         clock=MemoryClock(machine.clock.at, machine.clock.ticks),
     )
     after.systemd.active.add("containerd.service")  # Debian enables it
+    after.systemd.reboots = machine.systemd.reboots
+    after.node_api = dataclasses.replace(machine.node_api, systemd=after.systemd, clock=after.clock)
     return after
 
 
@@ -92,7 +94,7 @@ class Killed(BaseException):
 # it complete.
 CHANGING: dict[str, frozenset[str]] = {
     "files": frozenset({"write", "set_attributes", "make_directory", "symlink", "install", "remove"}),
-    "systemd": frozenset({"reload_daemon", "enable", "start", "restart", "stop"}),
+    "systemd": frozenset({"reload_daemon", "enable", "start", "restart", "stop", "reboot"}),
     "kernel": frozenset({"set_sysctl", "load_module"}),
     "users": frozenset({"create"}),
     "volumes": frozenset({"attach", "record_intent", "format", "record_formatted", "repair", "grow"}),
@@ -107,6 +109,8 @@ CHANGING: dict[str, frozenset[str]] = {
     "etcd": frozenset({"backup"}),
     "etcd_storage": frozenset({"make_data", "rename", "discard", "write_generation_key"}),
     "verifier": frozenset(),
+    "runtime": frozenset(),
+    "node_api": frozenset({"set_schedulable", "evict"}),
 }
 LOOKING: dict[str, frozenset[str]] = {
     "files": frozenset({"read", "digest", "list"}),
@@ -125,6 +129,8 @@ LOOKING: dict[str, frozenset[str]] = {
     "etcd": frozenset({"admin"}),
     "etcd_storage": frozenset({"generation_key"}),
     "verifier": frozenset({"containerd_config", "units"}),
+    "runtime": frozenset({"complaint", "static_pods"}),
+    "node_api": frozenset({"lease_renewed", "schedulable", "pods"}),
 }
 
 Hook = Callable[[str, str, tuple[Any, ...]], None]  # port, method, arguments
