@@ -6,6 +6,7 @@ around it install the agent first, by digest; an image of ours runs none of them
 
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +22,8 @@ Format = Literal["cloud-config", "shell", "mime"]
 MAX_LINE: Final = 1024  # a line that a person can check by eye stays small
 MAX_BYTES: Final = 16 * 1024  # EC2's limit, before base64
 
-_PACKAGES: Final = (
-    "for each in containerd etcd; do command -v $each > /dev/null || "
-    "{ bash /opt/bootwright/bundle/packer/install.sh packages; break; }; done"
-)
+# It asks a package mirror only for what is missing.
+_PACKAGES: Final = ("bash", "/opt/bootwright/bundle/packer/install.sh", "packages")
 _UNITS: Final = ("bootwright-boot.service", "bootwright-sync.timer")
 _AFTERWARDS: Final = (
     ("systemctl", "daemon-reload"),
@@ -123,14 +122,14 @@ def _cloud_config(line: str, install: _Installation | None) -> str:
     if install is None:
         return f"#cloud-config\nruncmd: [[agent, enroll, {_quoted(line)}]]\n"
     program = "".join(f"    {text}" if text.strip() else text for text in install.program.splitlines(keepends=True))
-    commands = [["sh", "-c", _PACKAGES], ["agent", "enroll", line], *map(list, _AFTERWARDS)]
+    commands = [_PACKAGES, ("agent", "enroll", line), *_AFTERWARDS]
     listed = "".join(f"- [{', '.join(map(_quoted, command))}]\n" for command in commands)
     return f"#cloud-config\nruncmd:\n- - python3\n  - -Ic\n  - |\n{program}  - {_quoted(install.asked)}\n{listed}"
 
 
 def _quoted(text: str) -> str:
     """In single-quoted YAML only the quote itself is special; words need none."""
-    return text if text.replace("-", "").replace(".", "").isalnum() else "'" + text.replace("'", "''") + "'"
+    return text if re.fullmatch(r"[-/.\w]+", text) else "'" + text.replace("'", "''") + "'"
 
 
 def _shell(line: str, install: _Installation | None) -> str:
@@ -139,7 +138,7 @@ def _shell(line: str, install: _Installation | None) -> str:
         return f"#!/bin/sh\n{enroll}"
     run = f"python3 -I - {shlex.quote(install.asked)} << 'END_OF_PROGRAM'\n{install.program}END_OF_PROGRAM\n"
     afterwards = "".join(f"{shlex.join(command)}\n" for command in _AFTERWARDS)
-    return f"#!/bin/sh\nset -eu\n{run}{_PACKAGES}\n{enroll}{afterwards}"
+    return f"#!/bin/sh\nset -eu\n{run}{shlex.join(_PACKAGES)}\n{enroll}{afterwards}"
 
 
 def _mime(cloud_config: str) -> str:

@@ -109,7 +109,7 @@ def test_each_format_is_what_the_golden_file_shows(
 
 def test_the_commands_install_before_they_enrol_and_start_last(render: Render) -> None:
     commands = yaml.safe_load(render(bundles=BUNDLES))["runcmd"]
-    assert [command[0] for command in commands] == ["python3", "sh", "agent", "systemctl", "systemctl", "systemctl"]
+    assert [command[0] for command in commands] == ["python3", "bash", "agent", "systemctl", "systemctl", "systemctl"]
     assert commands[-1][1:3] == ["start", "--no-block"], "cloud-init must not wait for the node"
     program, asked = commands[0][2:]
     ast.parse(program, feature_version=(3, 9))
@@ -130,7 +130,7 @@ def test_the_script_runs_the_same_commands_and_stops_at_the_first_that_fails(ren
     program = yaml.safe_load(render(bundles=BUNDLES))["runcmd"][0][2]
     assert program in script
     lines = script[script.index("\nEND_OF_PROGRAM\n") :].splitlines()
-    assert [line.split()[0] for line in lines[2:]] == ["for", "agent", "systemctl", "systemctl", "systemctl"]
+    assert [line.split()[0] for line in lines[2:]] == ["bash", "agent", "systemctl", "systemctl", "systemctl"]
 
 
 def test_the_multipart_is_one_that_any_reader_of_mail_understands(render: Render) -> None:
