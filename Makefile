@@ -8,7 +8,7 @@ TWO_LABS := --dist loadfile --tx "2*popen//python=$(CURDIR)/tests/lab/alone"
 CODE := agent coordinator units pki tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-fast setup-demo demo down test nightly test-fast lint format types imports lab wheel bench sim golden lock clean
+.PHONY: help setup setup-fast setup-demo demo down test nightly test-fast lint format types imports lab wheel bench bench-peer bench-cold sim golden lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,13 @@ wheel: setup-fast ## build the wheel, install it alone, and test that
 
 bench: setup ## speed and memory, printed as a table (WRITE=1: and kept in docs/benchmarks.md)
 	$(AS_ROOT) $(PY) -m tests.bench $(if $(WRITE),--write)
+
+bench-peer: setup ## side by side with kubeadm: KUBEADM=/path/to/kubeadm make bench-peer
+	$(AS_ROOT) $(PY) -m tests.bench.peer --kubeadm "$(KUBEADM)" $(if $(WRITE),--write)
+
+bench-cold: setup ## boots with dropped caches in the lab, with and without byte code and reading ahead
+	@$(AS_ROOT) $(PY) -m tests.lab.image
+	$(AS_ROOT) $(PY) -m tests.bench.cold $(if $(WRITE),--write)
 
 sim: setup-fast ## rollouts over simulated fleets of 10 to 100 000 machines (WRITE=1: kept in docs/benchmarks.md)
 	$(PY) -m tests.sim $(if $(WRITE),--write)

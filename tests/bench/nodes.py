@@ -14,7 +14,7 @@ from tests.bench.sandbox import bake, reboot
 GROUP = "control-plane-a"
 WORKERS = "workers-000"
 READY = "nothing to change"
-_BOOTSTRAP = "import sys; sys.path.append(sys.argv.pop(1)); from tests.bench.child import main; sys.exit(main())"
+BOOTSTRAP = "import sys; sys.path.append(sys.argv.pop(1)); from tests.bench.child import main; sys.exit(main())"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Node:
         """`boot` or `sync` in a process of its own. Options: `count` what it opens, `save` what the doubles know."""
         if command == "sync":  # written once the API server is up, which a sandbox has not
             (self.root / "run/bootwright/cluster-objects").write_bytes(wanted_stamp())
-        words = [str(self.venv.python), "-I", "-c", _BOOTSTRAP, str(self.venv.harness)]
+        words = [str(self.venv.python), "-I", "-c", BOOTSTRAP, str(self.venv.harness)]
         words += [command, str(self.root), self.cloud.imds_url, "{now}", *options]
         sample = run_once(words, {"PATH": "/usr/bin:/bin", **self.cloud.environment})
         if sample.result["exit_code"]:

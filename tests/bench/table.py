@@ -105,24 +105,31 @@ def document(results: Results) -> dict[str, Any]:
 
 def write_document(results: Results, path: Path = DOCUMENT) -> None:
     """Replace what lies between the two marks; the words around them are people's."""
-    text = path.read_text()
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    path.write_text(f"{before}{_BEGIN}\n{markdown(results)}\n{_END}{after}")
+    path.write_text(replace_between(path.read_text(), (_BEGIN, _END), markdown(results)))
+
+
+def replace_between(text: str, marks: tuple[str, str], content: str) -> str:
+    """ValueError if the marks are not there: nothing is written then."""
+    begin, end = marks
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"there is no {begin.strip()} ... {end.strip()} to write between")
+    return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 def markdown(results: Results) -> str:
-    parts = [_markdown_table(HEAD, [cells(row) for row in results.rows])]
+    parts = [markdown_table(HEAD, [cells(row) for row in results.rows])]
     for command, phases in results.phases.items():
         rows = [(phase.name, seconds(phase.cpu), seconds(phase.wall)) for phase in phases]
-        parts.append(f"`{command}`, phase by phase:\n\n{_markdown_table(('phase', 'CPU', 'wall'), rows)}")
+        parts.append(f"`{command}`, phase by phase:\n\n{markdown_table(('phase', 'CPU', 'wall'), rows)}")
     calls = ", ".join(f"{count} {name}" for name, count in sorted(results.calls.items()))
     parts.append(f"Calls of `agent boot`, everything present, to what is a double here: {calls}.\n")
     parts.append("".join(f"* {name}: {value}\n" for name, value in machine().items()))
     return "\n".join(parts)
 
 
-def _markdown_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def markdown_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
