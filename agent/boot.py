@@ -102,6 +102,7 @@ def find_target(node: Node) -> Target:
         zone=instance.zone,
         private_ip=instance.private_ip,
         machine_type=instance.machine_type,
+        launched=instance.launched,
     )
     with reporter.phase("finding the enrolment"):
         settings = node.enrolment()
