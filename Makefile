@@ -22,8 +22,8 @@ setup-fast:
 setup-demo:
 	@tests/setup.sh demo
 
-demo: setup-demo ## a cluster spec becomes a control-plane node and two workers in the lab (DOWN=1: tear it down afterwards)
-	@$(AS_ROOT) $(PY) -m tests.lab.demo $(if $(DOWN),--down)
+demo: setup-demo ## a cluster spec becomes a control-plane node and two workers in the lab (DOWN=1: tear it down; IMAGE=packer|baked)
+	@$(AS_ROOT) $(PY) -m tests.lab.demo $(if $(DOWN),--down) $(if $(IMAGE),--image $(IMAGE))
 
 down: ## end the lab that `make demo` left up
 	@$(AS_ROOT) $(PY) -m tests.lab down
@@ -58,6 +58,8 @@ wheel: setup-fast ## build the wheel, install it alone, and test that
 
 bench: setup ## speed and memory, printed as a table (WRITE=1: and kept in docs/benchmarks.md)
 	$(AS_ROOT) $(PY) -m tests.bench $(if $(WRITE),--write)
+	$(PY) -m tests.bench.etcd
+	$(AS_ROOT) $(PY) -m tests.bench.etcd_recovery $(if $(WRITE),--write)
 
 bench-peer: setup ## side by side with kubeadm: KUBEADM=/path/to/kubeadm make bench-peer
 	$(AS_ROOT) $(PY) -m tests.bench.peer --kubeadm "$(KUBEADM)" $(if $(WRITE),--write)

@@ -20,9 +20,17 @@ missing_packages() {
     done
 }
 
+# What not every release of Debian and Ubuntu has; whatever uses it says what it does without.
+optional_packages() {
+    sed 's/#.*//' tests/lab/packages-if-available.txt | tr -s ' \t' '\n' | while read -r name; do
+        [ -z "$name" ] || dpkg-query --show --showformat='${db:Status-Status}' "$name" 2>/dev/null | grep -qx installed ||
+            [ -z "$(apt-cache search --names-only "^$name\$" 2>/dev/null)" ] || echo "$name"
+    done
+}
+
 install_packages() {
     local missing sudo=()
-    mapfile -t missing < <(missing_packages)
+    mapfile -t missing < <(missing_packages; optional_packages)
     [ "${#missing[@]}" -eq 0 ] && return
     if [ "$purpose" = fast ]; then
         say "not installed: ${missing[*]}"
@@ -31,6 +39,7 @@ install_packages() {
     [ "$(id -u)" -eq 0 ] || sudo=(sudo)
     say "installing ${#missing[@]} packages: ${missing[*]}"
     "${sudo[@]}" apt-get update -qq
+    mapfile -t missing < <(missing_packages; optional_packages) # of a release that is only known from here on
     # haproxy and the others come without their own services: everything runs under the tests' control.
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends \
         "${missing[@]}" >/dev/null

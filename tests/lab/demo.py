@@ -10,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+from tests.lab import packer
 from tests.lab.kubernetes.provide import provide
 from tests.lab.region.client import LabError
+from tests.lab.run import CommandFailed
 from tests.lab.scenario import GROUP, WORKERS, Scenario, StepFailed
 from tests.lab.screen import Screen
 
@@ -22,6 +24,12 @@ KEPT = Path(os.environ.get("BOOTWRIGHT_CACHE", "/var/cache/bootwright")) / "kube
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lab.demo", description=__doc__)
     parser.add_argument("--down", action="store_true", help="tear the lab down at the end")
+    parser.add_argument(
+        "--image",
+        choices=("packer", "baked"),
+        help="an AMI that `packer build` makes on a machine of the lab, or the same install script in a chroot; "
+        "default: packer, where there is one that can",
+    )
     arguments = parser.parse_args()
     screen = Screen()
     begun = time.monotonic()
@@ -30,7 +38,11 @@ def main() -> int:
         f"Kubernetes {provided.version}: "
         + ("real binaries" if provided.real else "no KUBERNETES_BIN_DIR, so named doubles of kubelet and API server")
     )
-    scenario = Scenario(RUN_DIRECTORY, provided, screen)
+    lacking = packer.why_not()
+    if lacking and not arguments.image:
+        screen.note(f"{lacking}: the image is baked in a chroot, by the same install script")
+    by_packer = arguments.image == "packer" or not (lacking or arguments.image)
+    scenario = Scenario(RUN_DIRECTORY, provided, screen, by_packer=by_packer)
     try:
         scenario.up()
         scenario.found()
@@ -42,6 +54,9 @@ def main() -> int:
         for instance in (worker, scaled):
             scenario.wait_until_ready(instance)
         _show(scenario, control_plane, scaled, screen)
+    except CommandFailed as error:
+        screen.note(f"\nthe image was not built: {error}")
+        return 1
     except LabError as error:
         # The region's whole log is in its run directory; its last line is the reason.
         screen.note(f"\nthe lab did not come up: {str(error).splitlines()[-1]}")

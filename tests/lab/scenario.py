@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.lab import image
+from tests.lab import image, packer
 from tests.lab.kubernetes.provide import Provided
 from tests.lab.kubernetes.view import KubernetesView, NoAnswer
 from tests.lab.region import lab as region
@@ -87,8 +87,11 @@ class StepFailed(RuntimeError):
 class Scenario:
     """`directory` holds the lab's run directory, the spec and the operator's keys."""
 
-    def __init__(self, directory: Path, provided: Provided, screen: Screen) -> None:
+    def __init__(self, directory: Path, provided: Provided, screen: Screen, *, by_packer: bool = False) -> None:
+        """by_packer: machines boot the AMI that `packer build` makes, and not the one that is baked in a chroot."""
         self.directory = directory
+        self._build = packer.build if by_packer else image.bake
+        self._how = "packer build packer/" if by_packer else "packer/install.sh"
         self.provided = provided
         self.screen = screen
         self.spec = directory / "cluster.yaml"
@@ -105,9 +108,9 @@ class Scenario:
     def up(self) -> None:
         """Bake the image with every asset in it, and start the region."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.screen.step("Baking the machine image (packer/install.sh; cached)")
+        self.screen.step(f"Building the machine image ({self._how}; cached)")
         files = [path for _name, path, _where in self.provided.binaries] + [path for _ref, path in self.provided.images]
-        self._image = image.bake([(path, _sha256(path)) for path in files]).id
+        self._image = self._build([(path, _sha256(path)) for path in files]).id
         self.screen.step("Starting a region: EC2, S3, KMS, IMDS and a load balancer on this machine")
         region.end(self.directory)
         self.lab = region.start(self.directory, RegionSettings(image_id=self._image))
