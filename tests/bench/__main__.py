@@ -67,7 +67,8 @@ def measure(folder: Path, cloud: Cloud, parts: Sequence[str], sizes: Sequence[in
             _say("agent boot")
             second, phases[BOOT] = agents.measure_boots(node, runs)
             calls = node.counted("boot").calls
-            rows = [second, agents.measure_reboots(node, runs), first, *rows]
+            worker = agents.measure_workers(folder / "workers", published, cloud, node_venv())
+            rows = [second, agents.measure_reboots(node, runs), first, worker, *rows]
         if "poll" in parts:
             _say("agent sync")
             poll, phases[SYNC] = agents.measure_polls(node, runs)

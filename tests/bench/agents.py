@@ -7,11 +7,13 @@ from typing import TypeVar
 from tests.bench.cloud import Cloud
 from tests.bench.figures import Phase, Row, Target, medians, phases, without_bench
 from tests.bench.fleet import Published
+from tests.bench.issuer_double import IssuerDouble
 from tests.bench.measure import Sample
 from tests.bench.node_venv import NodeVenv
-from tests.bench.nodes import Counts, Node, bake_node, first_boot
+from tests.bench.nodes import WORKERS, Counts, Node, bake_node, first_boot
 
 BOOT = (Target("cpu", 1.0), Target("peak_mib", 100.0))
+WORKER = (*BOOT, Target("opened", 251))
 POLL = (Target("cpu", 0.150),)
 _FIRST_BOOTS = 3  # each bakes a root of 80 MB
 Result = TypeVar("Result")
@@ -25,6 +27,21 @@ def measure_first_boots(folder: Path, published: Published, cloud: Cloud, venv: 
         samples.append(sample)
     fresh = bake_node(folder / "node-counted", published, cloud, venv)
     return _row("agent boot, first boot", samples, fresh.counted("boot"), BOOT), node
+
+
+def measure_workers(folder: Path, published: Published, cloud: Cloud, venv: NodeVenv) -> Row:
+    """First boots of a worker, whose certificates a double of the issuer signs."""
+    folder.mkdir()
+    issuer = IssuerDouble(folder, published.manifest(WORKERS), cloud)
+    try:
+        samples = [
+            bake_node(folder / f"node-{number}", published, cloud, venv, WORKERS).run("boot")
+            for number in range(_FIRST_BOOTS)
+        ]
+        counts = bake_node(folder / "node-counted", published, cloud, venv, WORKERS).counted("boot")
+    finally:
+        issuer.close()
+    return _row("agent boot, a worker's first boot", samples, counts, WORKER)
 
 
 def measure_boots(node: Node, runs: int) -> tuple[Row, tuple[Phase, ...]]:

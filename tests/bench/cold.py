@@ -28,6 +28,7 @@ VENV = "/opt/bootwright/venv"
 _LIST = "/opt/bootwright/readahead.list"
 _READ_AHEAD = f"xargs --arg-file={_LIST} --max-procs=4 --max-args=8 cat > /dev/null"
 _SECTOR = 512
+UNITS = ("bootwright-readahead", "bootwright-boot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +128,10 @@ class Machine:
         status: dict[str, Any] = json.loads(self.sh("agent status --json || true"))
         return status
 
-    def boot_unit(self) -> dict[str, float]:
-        """Seconds of CPU and wall of the boot unit, as systemd counts them: of all its tries and tools."""
+    def unit(self, name: str) -> dict[str, float]:
+        """Seconds of CPU and wall of a unit's first boot, as systemd counts them: of all its tries and tools."""
         said = self.sh(
-            "systemctl show bootwright-boot.service --property=CPUUsageNSec,ExecMainStartTimestampMonotonic,"
+            f"systemctl show {name} --property=CPUUsageNSec,ExecMainStartTimestampMonotonic,"
             "ExecMainExitTimestampMonotonic"
         )
         values = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
@@ -161,30 +162,25 @@ def machines(folder: Path) -> Iterator[tuple[Machine, Machine]]:
         scenario.down()
 
 
-def report(found: Sequence[Figures], first: Sequence[tuple[str, dict[str, Any], dict[str, float]]]) -> str:
+def report(found: Sequence[Figures], first: Sequence[tuple[str, dict[str, Any], dict[str, dict[str, float]]]]) -> str:
     head = ("machine", "started with", "CPU", "wall", "files opened", "from the disk")
+    rows = [row for role, status, units in first for row in _first_boot(role, status, units)]
     parts = [
         markdown_table(head, [figures.cells for figures in found]),
         "The first boot from power-on, with doubles of Kubernetes; waits for EC2, etcd and the issuer are in it:\n",
-        markdown_table(
-            ("machine", "phase", "begins after the kernel", "takes"),
-            [
-                row
-                for role, status, unit in first
-                for row in (
-                    *((role, phase["name"], _at(phase), seconds(phase["seconds"])) for phase in status["phases"]),
-                    (
-                        role,
-                        f"all of bootwright-boot, {seconds(unit['cpu'])} CPU",
-                        seconds(unit["begun"]),
-                        seconds(unit["wall"]),
-                    ),
-                )
-            ],
-        ),
+        markdown_table(("machine", "phase", "begins after the kernel", "takes", "CPU"), rows),
         "".join(f"* {name}: {value}\n" for name, value in machine().items()),
     ]
     return "\n".join(parts)
+
+
+def _first_boot(
+    role: str, status: dict[str, Any], units: dict[str, dict[str, float]]
+) -> Iterator[tuple[str, str, str, str, str]]:
+    for phase in status["phases"]:
+        yield role, phase["name"], _at(phase), seconds(phase["seconds"]), ""
+    for name, unit in units.items():
+        yield role, f"all of {name}", seconds(unit["begun"]), seconds(unit["wall"]), seconds(unit["cpu"])
 
 
 def _at(phase: dict[str, Any]) -> str:
@@ -198,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="update docs/benchmarks.md")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="bootwright-cold-", dir="/var/tmp") as name, machines(Path(name)) as both:
-        first = [(one.role, one.first_boot(), one.boot_unit()) for one in both]
+        first = [(one.role, one.first_boot(), {name: one.unit(name) for name in UNITS}) for one in both]
         found = [one.measure(way, chosen.runs) for one in both for way in WAYS]
     text = report(found, first)
     sys.stdout.write(text + "\n")

@@ -67,6 +67,8 @@ def seconds(value: float) -> str:
 def _target(target: Target) -> str:
     if target.figure == "peak_mib":
         return f"under {target.limit:.0f} MiB"
+    if target.figure == "opened":
+        return f"under {target.limit:.0f} files"
     return f"{'CPU' if target.figure == 'cpu' else target.figure} under {seconds(target.limit)}"
 
 
