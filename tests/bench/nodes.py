@@ -24,11 +24,13 @@ class Node:
     root: Path
     cloud: Cloud
     venv: NodeVenv
+    user_data: str
 
     def run(self, command: str, *options: str) -> Sample:
         """`boot` or `sync` in a process of its own. Options: `count` what it opens, `save` what the doubles know."""
         if command == "sync":  # written once the API server is up, which a sandbox has not
             (self.root / "run/bootwright/cluster-objects").write_bytes(wanted_stamp())
+        self.cloud.set_user_data(self.user_data)  # one IMDS for all nodes
         words = [str(self.venv.python), "-I", "-c", BOOTSTRAP, str(self.venv.harness)]
         words += [command, str(self.root), self.cloud.imds_url, "{now}", *options]
         sample = run_once(words, {"PATH": "/usr/bin:/bin", **self.cloud.environment})
@@ -89,8 +91,7 @@ def bake_node(root: Path, published: Published, cloud: Cloud, venv: NodeVenv, gr
         cloud.client("s3").delete_object(Bucket=BUCKET, Key=f"{CLUSTER}/etcd/main/{record}")
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in published.assets]
     bake(root, published.assets, digests)
-    cloud.set_user_data(published.user_data(group))
-    return Node(root, cloud, venv)
+    return Node(root, cloud, venv, published.user_data(group))
 
 
 def first_boot(
