@@ -230,7 +230,7 @@ def _draft(publication: Publication, state: State, *, by: str, stamp: Stamp) -> 
     changed = [change for change in publication.changes if change.after is not None]
     targets = {}
     for change in changed:
-        release = _release(change, publication.terms, stamp, behind=queue.get(change.group, ""))
+        release = release_of(change, publication.terms, stamp, behind=queue.get(change.group, ""))
         targets[group_target(change.group)] = NewTarget(encode_release(release), PublishedGroup.custom_of(release))
     if publication.repair:
         targets |= _same_again(publication, state, skip={change.group for change in changed})
@@ -244,7 +244,8 @@ def _draft(publication: Publication, state: State, *, by: str, stamp: Stamp) -> 
     )
 
 
-def _release(change: GroupChange, terms: Terms, stamp: Stamp, *, behind: str) -> Release:
+def release_of(change: GroupChange, terms: Terms, stamp: Stamp, *, behind: str) -> Release:
+    """What is signed for a group that is not removed: a rollout, perhaps `behind` another group, or the manifest."""
     assert change.after is not None  # removed groups have no release
     if change.reach is not None and change.reach.in_waves:
         assert change.reach.stable is not None  # in_waves

@@ -9,6 +9,7 @@ from coordinator.console import note, print_json, say
 
 if TYPE_CHECKING:
     from coordinator.documents import ClusterDocument, RotatedName, Rotation
+    from coordinator.keys import SigningKeys
     from coordinator.location import Cluster
     from coordinator.repository import Committed
     from coordinator.rotation.publication import PhaseRequest, PlannedPhase, RotationTools
@@ -17,7 +18,10 @@ _PHASES = """Three phases, each a signed publish of its own that changes trust a
   add      a new key is made; old and new are trusted, the old one signs
   sign     the new one signs, {again}; both are trusted
   retire   the old one is trusted no more
-A phase is refused while a node has not confirmed the one before. Without --yes nothing is published."""
+A phase is refused while a node has not confirmed the one before. Without --yes nothing is published.
+
+Over nodes that run a phase goes in waves, which `coordinator advance --watch` opens; with --at-once all of them take it
+at their next poll, and with it every restart that is shown."""
 
 CA_HELP = f"""Replace a certificate authority: kubernetes, etcd-peers, etcd-clients or front-proxy.
 
@@ -28,6 +32,7 @@ CA_HELP = f"""Replace a certificate authority: kubernetes, etcd-peers, etcd-clie
 Examples:
   coordinator trust rotate ca kubernetes --phase add -f cluster.yaml          look
   coordinator trust rotate ca kubernetes --phase add -f cluster.yaml --yes
+  coordinator advance -f cluster.yaml --watch
   coordinator trust status -f cluster.yaml                                    who has not confirmed it
   coordinator trust rotate ca kubernetes --phase sign -f cluster.yaml --yes
   coordinator trust rotate ca kubernetes --phase retire -f cluster.yaml --yes
@@ -69,6 +74,7 @@ Ignored = Annotated[
 Settle = Annotated[
     str, typer.Option("--settle", help="How long nodes need to live with a phase after they have it.", metavar="TIME")
 ]
+AtOnce = Annotated[bool, typer.Option("--at-once", help="No waves: for an authority that is expired or stolen.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -85,6 +91,7 @@ def rotate_ca(
     yes: Yes = False,
     ignore_node: Ignored = None,
     settle: Settle = "6m",
+    at_once: AtOnce = False,
     full: Annotated[bool, typer.Option("--full", help="Show every line of new files too.")] = False,
     json: Json = False,
     file: File = None,
@@ -105,7 +112,8 @@ def rotate_ca(
             remedy="`coordinator trust status` shows them",
         )
     request = _request(name, phase, ignore_node, settle, None)
-    _run(locate(Where(file, store, cluster, region, endpoint_url, keys)), request, yes=yes, full=full, json=json)
+    here = locate(Where(file, store, cluster, region, endpoint_url, keys))
+    _run(_tools(here, at_once=at_once), request, here.signing_keys() if yes else None, full=full, json=json)
 
 
 def rotate_service_account(
@@ -118,6 +126,7 @@ def rotate_service_account(
     ] = None,
     ignore_node: Ignored = None,
     settle: Settle = "6m",
+    at_once: AtOnce = False,
     full: Annotated[bool, typer.Option("--full", help="Show every line of new files too.")] = False,
     json: Json = False,
     file: File = None,
@@ -130,7 +139,8 @@ def rotate_service_account(
     from coordinator.location import Where, locate
 
     request = _request("service-account", phase, ignore_node, settle, after)
-    _run(locate(Where(file, store, cluster, region, endpoint_url, keys)), request, yes=yes, full=full, json=json)
+    here = locate(Where(file, store, cluster, region, endpoint_url, keys))
+    _run(_tools(here, at_once=at_once), request, here.signing_keys() if yes else None, full=full, json=json)
 
 
 def _request(
@@ -157,19 +167,21 @@ def _request(
     )
 
 
-def _run(here: "Cluster", request: "PhaseRequest", *, yes: bool, full: bool, json: bool) -> None:
+def _run(
+    tools: "RotationTools", request: "PhaseRequest", signing: "SigningKeys | None", *, full: bool, json: bool
+) -> None:
+    """Published if there are keys to sign with."""
     from coordinator.diff_view import publication_json, show_publication
     from coordinator.operator import operator_name
     from coordinator.rotation.publication import PlannedPhase, prepare_phase, publish_phase
 
-    tools = _tools(here)
     planned = prepare_phase(request, tools)
     if not isinstance(planned, PlannedPhase):
         _tell_published(planned, json=json)
         return
     if not json:
         show_publication(planned.publication, full=full)
-    committed = publish_phase(planned, tools, here.signing_keys(), by=operator_name()) if yes else None
+    committed = publish_phase(planned, tools, signing, by=operator_name()) if signing else None
     if json:
         serial = committed.state.note.serial if committed else None
         print_json(publication_json(planned.publication) | {"published": committed is not None, "serial": serial})
@@ -177,13 +189,15 @@ def _run(here: "Cluster", request: "PhaseRequest", *, yes: bool, full: bool, jso
         _conclude(planned, committed)
 
 
-def _tools(here: "Cluster") -> "RotationTools":
+def _tools(here: "Cluster", *, at_once: bool) -> "RotationTools":
     from coordinator.authorities import SecretMaker
     from coordinator.aws.kms import SCHEME as KMS
+    from coordinator.commands.publish import terms_of
     from coordinator.passphrase import Passphrase
     from coordinator.preview import preview_group
     from coordinator.rehearsal import Rehearsals
     from coordinator.repository import utc_now
+    from coordinator.rollouts_sight import departed_of
     from coordinator.rotation.publication import RotationTools
     from coordinator.rotation.waiting import Confirmations
     from coordinator.secrets_key import KmsSecretsKey, LocalSecretsKey, SecretsKey, open_local_key
@@ -203,6 +217,8 @@ def _tools(here: "Cluster") -> "RotationTools":
         secrets=secrets,
         preview=lambda before, after: preview_group(before, after, rehearsals),
         clock=utc_now,
+        terms=None if at_once else terms_of(here.spec, emergency=False),
+        departed=departed_of(here),
     )
 
 
@@ -225,6 +241,8 @@ def _conclude(planned: "PlannedPhase", committed: "Committed | None") -> None:
         note("nothing was published; run it again with --yes to sign and upload this")
         return
     say(f"published {request.name} {request.phase} as serial {committed.state.note.serial}, read back and verified")
+    if any(change.reach and change.reach.in_waves for change in planned.publication.changes):
+        note("the first wave is open; next: coordinator advance --watch")
     if advice := _NEXT.get((request.name, request.phase)):
         note(advice)
     if request.phase != "retire":

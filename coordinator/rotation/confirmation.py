@@ -45,7 +45,7 @@ def unconfirmed(
         group = node.status.group if node.status else ""
         if group in groups and groups[group].serial < rotation.serial:
             continue
-        if reason := _reason(node, group in groups, rotation.serial, now):
+        if reason := _reason(node, groups.get(group), rotation.serial, now):
             found.append(Unconfirmed(node.instance_id, group, reason))
     return tuple(found)
 
@@ -80,13 +80,13 @@ def _leaves_of(status: NodeStatus, old: Authority) -> Iterator[str]:
             yield f"{certificate.path} (an old agent does not say by which key)"
 
 
-def _reason(node: SeenNode, published: bool, serial: int, now: datetime) -> str:  # noqa: FBT001, PLR0911  a list of reasons, first match
+def _reason(node: SeenNode, group: PublishedGroup | None, serial: int, now: datetime) -> str:  # noqa: PLR0911  a list of reasons, first match
     status, age = node.status, now - node.modified
     if status is None:
         return f"its status cannot be read: {node.problem}"
     if age > STALE:
         return f"was last heard of {span_text(age)} ago"
-    if not published:
+    if group is None:
         return f"its group {status.group!r} is not published any more"
     if status.serial < serial:
         return f"has serial {status.serial}, the phase is serial {serial}"
@@ -97,6 +97,9 @@ def _reason(node: SeenNode, published: bool, serial: int, now: datetime) -> str:
     if not status.converged:
         # It tells a serial before it applies it, and is called ready meanwhile (agent.boot).
         return f"is applying serial {status.serial} right now"
+    if status.manifest and status.manifest != group.wanted_sha256:
+        # It knows the serial; its wave is not open yet, or it has not looked since the rollout was finished.
+        return f"runs manifest {status.manifest[:12]}, the phase is {group.wanted_sha256[:12]}"
     return ""
 
 

@@ -1,7 +1,7 @@
 """`coordinator trust status`: every key that something rests on, and what a rotation is waiting for."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from coordinator.aws.kms import SCHEME as KMS
@@ -9,11 +9,12 @@ from coordinator.documents import ClusterDocument, RotatedName, Rotation, decode
 from coordinator.key_directory import KeyDirectory
 from coordinator.keys import FILE
 from coordinator.layout import CLUSTER
+from coordinator.published import read_releases
 from coordinator.repository import Repository
 from coordinator.rotation.confirmation import Unconfirmed
 from coordinator.rotation.next_root import uri_of
 from coordinator.rotation.phases import command, next_phase, ring_of, spki_of
-from coordinator.rotation.publication import not_confirmed
+from coordinator.rotation.publication import lacking, not_confirmed
 from coordinator.rotation.waiting import Confirmations
 from coordinator.state import State
 from coordinator.status import Fleet, read_fleet
@@ -71,13 +72,26 @@ def overlook(repository: Repository, directory: KeyDirectory, now: datetime) -> 
     state = repository.read()
     document = decode_document(ClusterDocument, repository.read_target(state, CLUSTER))
     fleet = read_fleet(repository.store)
+    taken_back = lacking(document, read_releases(repository, document.name, state.groups.values()))
     names: tuple[RotatedName, ...] = (*(authority.name for authority in document.authorities), "service-account")
     return TrustOverview(
         cluster=document.name,
         state=state,
         roles=tuple(_role(state, directory, role, days) for role, days in state.days_left(now).items()),
-        rings=tuple(_ring(document, state, fleet, name, now, Confirmations(directory)) for name in names),
+        rings=tuple(
+            _with_taken_back(_ring(document, state, fleet, name, now, Confirmations(directory)), taken_back)
+            for name in names
+        ),
     )
+
+
+def _with_taken_back(ring: RingState, groups: Collection[str]) -> RingState:
+    """What no node of these groups can confirm, as long as nobody publishes it again."""
+    if ring.rotation is None or not groups:
+        return ring
+    reason = f"phase {ring.rotation.phase} was taken back with its rollout; coordinator publish --yes brings it again"
+    everyone = tuple(Unconfirmed("every node", group, reason) for group in groups)
+    return replace(ring, unconfirmed=(*everyone, *ring.unconfirmed))
 
 
 def _role(state: State, directory: KeyDirectory, role: str, days_left: int) -> RoleState:

@@ -2,19 +2,25 @@
 
 The releases are the published ones with another `trust`, not the spec compiled anew: a phase changes whom nodes trust,
 and nothing else. An ordinary publish meanwhile carries the phase along, because it compiles from `cluster.json`.
+
+Over live nodes a phase goes in waves, as every change does: any mix of two neighbouring phases works, and what it
+restarts (etcd, API servers) is restarted on one control-plane node at a time (docs/adr/0010-rotations-go-in-waves.md).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from coordinator.authorities import SecretMaker, Successor, store_successor
 from coordinator.documents import ClusterDocument, Phase, RotatedName, Rotation, decode_document, encode_document
 from coordinator.draft import Draft, NewTarget
+from coordinator.inventory import Departed, nobody
 from coordinator.keys import SigningKeys
 from coordinator.layout import CLUSTER, GROUPS, group_target
-from coordinator.publish import GroupChange, Preview, Publication
+from coordinator.publish import Preview, Publication, PublishRequest, compare, queue_of, release_of
+from coordinator.published import read_releases
 from coordinator.repository import Clock, Committed, Repository
+from coordinator.rollouts import Stamp, Terms
 from coordinator.rotation.confirmation import Authority, Unconfirmed, still_signed_by, unconfirmed
 from coordinator.rotation.phases import advanced, is_published, ring_of, secret_of, spki_of
 from coordinator.rotation.waiting import SETTLE, Confirmations, require_settled, require_tokens_expired
@@ -23,7 +29,7 @@ from coordinator.status import MOST_NODES, Fleet, read_fleet
 from pki.certificate import load_certificate
 from units.envelope import MAX_BYTES, decode_envelope, object_key
 from units.errors import Refused, Retryable
-from units.manifest import Manifest, Release, decode_release, encode_release, manifest_digest
+from units.manifest import Manifest, Release, encode_release
 
 SHOWN: int = 20  # nodes named in a refusal; all are in `coordinator trust status`
 
@@ -48,6 +54,8 @@ class RotationTools:
     secrets: Callable[[ClusterDocument], SecretMaker]  # opens the secrets key; called for `add` only
     preview: Preview
     clock: Clock
+    terms: Terms | None = None  # of its waves; None: every node takes it at its next poll
+    departed: Departed = nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,6 @@ class PlannedPhase:
     request: PhaseRequest
     document: ClusterDocument  # as it is published now
     successor: Successor | None
-    releases: Mapping[str, Release] = field(repr=False)  # the published ones
     publication: Publication
 
 
@@ -73,7 +80,7 @@ def prepare_phase(request: PhaseRequest, tools: RotationTools) -> PlannedPhase |
     if is_published(rotation, request.name, request.phase):
         assert rotation is not None  # it is in this phase
         return rotation
-    releases = _releases(tools.repository, document.name, state)
+    releases = read_releases(tools.repository, document.name, state.groups.values())
     _require_no_rollout(releases)
     _require_confirmed(request, document, state, releases, tools)
     if request.phase == "sign":
@@ -83,7 +90,7 @@ def prepare_phase(request: PhaseRequest, tools: RotationTools) -> PlannedPhase |
     if request.phase == "add":
         successor = tools.secrets(document).successor(request.name, of=ring_of(document, request.name).signing)
     after = _after(document, request, successor, state, tools.clock)
-    return PlannedPhase(request, document, successor, releases, _publication(state, after, releases, tools))
+    return PlannedPhase(request, document, successor, _publication(request, state, after, releases, tools))
 
 
 def publish_phase(planned: PlannedPhase, tools: RotationTools, keys: SigningKeys, *, by: str) -> Committed:
@@ -113,13 +120,19 @@ def publish_phase(planned: PlannedPhase, tools: RotationTools, keys: SigningKeys
 def not_confirmed(
     document: ClusterDocument, rotation: Rotation, state: State, fleet: Fleet, ignored: frozenset[str], clock: Clock
 ) -> tuple[Unconfirmed, ...]:
-    """Everything in the fleet that the phase after this one must wait for."""
+    """Everything in the fleet that the phase after this one must wait for, where `lacking` names no group."""
     found = unconfirmed(fleet, state.groups, rotation, ignored, clock())
     if rotation.phase == "sign" and rotation.name != "service-account":
         blamed = {node.instance_id for node in found}
         signed = still_signed_by(fleet, _old_authority(document, rotation), ignored)
         found += tuple(node for node in signed if node.instance_id not in blamed)
     return found
+
+
+def lacking(document: ClusterDocument, releases: Mapping[str, Release]) -> tuple[str, ...]:
+    """Groups whose nodes are told to trust something else than the document says: a phase was taken back there."""
+    wanted = {group: release.candidate or release.stable for group, release in releases.items()}
+    return tuple(group for group, manifest in wanted.items() if _with_trust(manifest, document) != manifest)
 
 
 def _require_confirmed(
@@ -132,6 +145,13 @@ def _require_confirmed(
     rotation = document.rotation(request.name)
     if rotation is None:
         return  # nothing was ever published that a node could lack
+    if taken_back := lacking(document, releases):
+        raise Refused(
+            "rotation-taken-back",
+            f"{request.name}: phase {rotation.phase!r} is not what {', '.join(taken_back[:SHOWN])} trust: its rollout "
+            "was taken back there",
+            remedy="coordinator publish --yes brings it again, in waves",
+        )
     fleet = read_fleet(tools.repository.store)
     if fleet.truncated:
         raise Refused(
@@ -194,54 +214,46 @@ def _after(
     return advanced(document, request.name, request.phase, successor, serial=serial, now=clock())
 
 
-def _releases(repository: Repository, cluster: str, state: State) -> dict[str, Release]:
-    groups = list(state.groups.values())
-    bodies = repository.read_targets((group_target(group.name), group.target) for group in groups)
-    return {
-        group.name: decode_release(body, cluster=cluster, group=group.name)
-        for group, body in zip(groups, bodies, strict=True)
-    }
-
-
 def _with_trust(manifest: Manifest, document: ClusterDocument) -> Manifest:
     trust = document.public_trust().for_role(manifest.group.role, issuer=manifest.trust.service_account_issuer)
     return manifest.model_copy(update={"trust": trust})
 
 
 def _publication(
-    state: State, after: ClusterDocument, releases: Mapping[str, Release], tools: RotationTools
+    request: PhaseRequest,
+    state: State,
+    after: ClusterDocument,
+    releases: Mapping[str, Release],
+    tools: RotationTools,
 ) -> Publication:
     manifests = {group: _with_trust(release.stable, after) for group, release in releases.items()}
-    changes = tuple(
-        GroupChange(group, state.groups[group], manifest, tools.preview(releases[group].stable, manifest).items)
-        for group, manifest in manifests.items()
-        if manifest != releases[group].stable
-    )
+    wanted = {group: manifest for group, manifest in manifests.items() if manifest != releases[group].stable}
+    basis = PublishRequest(after.name, None, state.note.lifetimes, departed=tools.departed)
+    changes = compare(tools.repository, basis, wanted, state.groups, tools.preview, clock=tools.clock)
+    if tools.terms is None:
+        changes = [replace(change, reach=None) for change in changes]
     return Publication(
         cluster=after.name,
         state=state,
         manifests=manifests,
-        changes=changes,
+        changes=tuple(changes),
         lifetimes=state.note.lifetimes,
         renew=False,
         repair=False,
+        terms=tools.terms or Terms(),
+        what=f"rotate {request.name}: {request.phase}",
     )
 
 
 def _draft(planned: PlannedPhase, state: State, *, by: str, clock: Clock) -> Draft:
-    request, published = planned.request, f"{clock():%Y-%m-%dT%H:%M:%SZ}"
-    after = _after(planned.document, request, planned.successor, state, clock)
-    serial = state.note.serial + 1
+    publication, stamp = planned.publication, Stamp(state.note.serial + 1, clock())
+    after = _after(planned.document, planned.request, planned.successor, state, clock)
+    queue = queue_of(publication, state)
     targets = {CLUSTER: NewTarget(encode_document(after))}
-    for change in planned.publication.changes:
-        assert change.after is not None  # a phase removes no group
-        release = planned.releases[change.group].model_copy(
-            update={"serial": serial, "published": published, "stable": change.after}
-        )
-        custom = PublishedGroup.custom(serial, manifest_digest(change.after), published)
-        targets[group_target(change.group)] = NewTarget(encode_release(release), custom)
-    what = f"rotate {request.name}: {request.phase}"
-    return Draft(what=what, by=by, targets=targets, serial=serial)
+    for change in publication.changes:
+        release = release_of(change, publication.terms, stamp, behind=queue.get(change.group, ""))
+        targets[group_target(change.group)] = NewTarget(encode_release(release), PublishedGroup.custom_of(release))
+    return Draft(what=publication.what, by=by, targets=targets, serial=stamp.serial)
 
 
 def _fingerprint(state: State) -> tuple[tuple[str, str], ...]:

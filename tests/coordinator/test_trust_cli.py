@@ -56,7 +56,7 @@ def test_a_whole_rotation_from_the_command_line(desk: Path, aws: Aws, capsys: py
     assert run(["assets", "add", "kubelet"]) == 0
     assert run(["publish", "--yes"]) == 0
     bucket = (desk / "cluster.yaml").read_text().split("s3://")[1].split("/")[0]
-    rotate = ["trust", "rotate", "ca", "kubernetes", "--settle", "0s", "--phase"]
+    rotate = ["trust", "rotate", "ca", "kubernetes", "--settle", "0s", "--at-once", "--phase"]
 
     capsys.readouterr()
     assert run([*rotate, "add"]) == 0
