@@ -30,7 +30,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
 
 
 def make_volume(scenario: Scenario) -> None:
-    (main,) = scenario.volumes()
     tags = {
         "Name": f"a.etcd-events.{CLUSTER}",
         "k8s.io/etcd/events": "a/a",
@@ -38,7 +37,7 @@ def make_volume(scenario: Scenario) -> None:
         f"kubernetes.io/cluster/{CLUSTER}": "owned",
     }
     scenario.client.aws("ec2").create_volume(
-        AvailabilityZone=main["AvailabilityZone"],
+        AvailabilityZone=scenario.terraform.zone,
         Size=VOLUME_GIB,
         VolumeType="gp3",
         TagSpecifications=[
