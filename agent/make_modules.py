@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agent.modules import Entry
 
 OURS = ("pki", "units", "agent")
+FIRST = ("agent.cli", "agent.commands.boot", "agent.commands.sync", "agent.linux.journal", "agent.linux.notify")
 # Imported inside functions, and so by nobody who only imports: what a boot, a poll and an issuer use.
 LATE = (
     "_strptime",
@@ -56,10 +57,13 @@ def main() -> int:
     parser.add_argument("--files", type=Path, metavar="LIST", help="where to write the names of the files of a boot")
     chosen = parser.parse_args()
     path = Path(sys.prefix) / NAME
-    import_ours()
+    for name in FIRST:
+        importlib.import_module(name)
+    early = frozenset(sys.modules)
     files = [str(path), *mapped_files()]
+    import_ours()
     import_late()
-    count = write_modules(path)
+    count = write_modules(path, early)
     if chosen.files:
         chosen.files.write_text("".join(f"{file}\n" for file in files))
     sys.stderr.write(f"make_modules: {count} modules in {path}, {path.stat().st_size} bytes\n")
@@ -80,15 +84,17 @@ def import_late() -> None:
             importlib.import_module(name)
 
 
-def write_modules(path: Path) -> int:
-    """Of all modules that are imported now, in the order in which they were; how many. In one piece or not at all."""
+def write_modules(path: Path, early: frozenset[str] = frozenset()) -> int:
+    """Of all modules that are imported now, `early` ones first; how many. In one piece or not at all."""
     index: dict[str, Entry] = {}
-    codes = bytearray()
-    for name, module in tuple(sys.modules.items()):
+    codes, first = bytearray(), 0
+    for name, module in sorted(sys.modules.items(), key=lambda item: item[0] not in early):
         entry = _entry(name, module, codes)
         if entry is not None:
             index[name] = entry
-    head = marshal.dumps((stamp(), index))
+        if name in early:
+            first = len(codes)
+    head = marshal.dumps((stamp(), first, index))
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(len(head).to_bytes(LENGTH, "little") + head + codes)
     temporary.replace(path)

@@ -44,12 +44,12 @@ def use_modules(path: str = "") -> bool:
     except OSError:
         return False
     try:
-        # All of it, while the first modules are being executed: one large read instead of many small ones.
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
         size = int.from_bytes(os.pread(descriptor, LENGTH, 0), "little")
         head = os.pread(descriptor, min(size, _MOST_INDEX), LENGTH)
-        made_of, index = marshal.loads(head)  # noqa: S302  root's own file, like a pyc
+        made_of, first, index = marshal.loads(head)  # noqa: S302  root's own file, like a pyc
         if len(head) == size and made_of == stamp():
+            # What every boot imports, while the first of it is executed: one large read instead of many small ones.
+            os.posix_fadvise(descriptor, LENGTH + size, first, os.POSIX_FADV_WILLNEED)
             sys.meta_path.insert(_place(), Modules(descriptor, LENGTH + size, index))
             return True
     except (OSError, ValueError, EOFError, TypeError):  # cut short, or of another format: the files are there

@@ -68,15 +68,15 @@ def test_without_the_file_everything_is_imported_as_always() -> None:
 
 def another_interpreter(data: bytes) -> bytes:
     size = int.from_bytes(data[:LENGTH], "little")
-    (version, library, site), index = marshal.loads(data[LENGTH : LENGTH + size])
-    head = marshal.dumps(((f"{version} rebuilt", library, site), index))
+    (version, library, site), first, index = marshal.loads(data[LENGTH : LENGTH + size])
+    head = marshal.dumps(((f"{version} rebuilt", library, site), first, index))
     return len(head).to_bytes(LENGTH, "little") + head + data[LENGTH + size :]
 
 
 def upgraded_packages(data: bytes) -> bytes:
     size = int.from_bytes(data[:LENGTH], "little")
-    (version, library, site), index = marshal.loads(data[LENGTH : LENGTH + size])
-    head = marshal.dumps(((version, library, site - 1), index))
+    (version, library, site), first, index = marshal.loads(data[LENGTH : LENGTH + size])
+    head = marshal.dumps(((version, library, site - 1), first, index))
     return len(head).to_bytes(LENGTH, "little") + head + data[LENGTH + size :]
 
 
