@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from units.etcd_care import (
+    NEXT_LOG_BYTES,
     WASTE_BYTES,
     CaredAlarm,
     CaredMember,
@@ -13,8 +14,10 @@ from units.etcd_care import (
     Defragment,
     Disarm,
     conditions,
+    disk_full,
     may_disarm,
     next_steps,
+    no_quorum,
     successor,
 )
 
@@ -76,6 +79,15 @@ def test_without_space_it_compacts_then_defragments_every_member_then_disarms() 
     )
 
 
+def test_a_member_that_is_away_keeps_the_others_from_nothing_when_there_is_no_space() -> None:
+    """Else two of three would take no writes until the third came back."""
+    alarm = CaredAlarm(1, "NOSPACE")
+    away = replace(LEAN, id=2, name="b", healthy=False, answers=False, database_bytes=0)
+    members = [replace(LEAN, leader=True, healthy=False), away, replace(LEAN, id=3, name="c", healthy=False)]
+    assert next_steps(members, [alarm], 77) == (Compact(77), Defragment(3), Defragment(1), Disarm(alarm))
+    assert may_disarm([away], GIB)
+
+
 @given(MEMBERS, ALARMS, st.integers(0, 100))
 def test_corrupt_is_never_cleared_and_stops_everything(
     members: list[CaredMember], alarms: list[CaredAlarm], revision: int
@@ -118,3 +130,21 @@ def test_no_space_is_told_with_the_quota() -> None:
     told = conditions("main", [LEAN], [CaredAlarm(1, "NOSPACE")], quota_bytes=2 * GIB, since="now")
     assert [one.code for one in told] == ["etcd-no-space"]
     assert "1024 MiB in use of a quota of 2048 MiB" in told[0].message
+
+
+def test_a_silent_member_is_told_with_its_reason_and_what_is_left() -> None:
+    silent = replace(LEAN, id=2, name="b", healthy=False, detail="Connection refused")
+    told = conditions("main", [LEAN, silent, replace(LEAN, id=3, name="c")], [], quota_bytes=GIB, since="now")
+    (one,) = told
+    assert (one.code, one.severity) == ("etcd-member-unhealthy", "warning")
+    assert "member b is not healthy: Connection refused (2 of 3 are, 2 decide)" in one.message
+    learner = replace(silent, learner=True)
+    assert conditions("main", [LEAN, learner], [], quota_bytes=GIB, since="now") == (), "one that catches up"
+
+
+def test_a_lost_quorum_names_the_restore_and_a_full_disk_what_makes_room() -> None:
+    assert "`coordinator etcd restore --etcd main --backup NAME`" in no_quorum("main", "no leader", "now").remedy
+    assert disk_full("main", "/var/lib/etcd/main", NEXT_LOG_BYTES, "now") == ()
+    (full,) = disk_full("main", "/var/lib/etcd/main", NEXT_LOG_BYTES - 1, "now")
+    assert "/var/lib/etcd/main has 63 MiB free" in full.message
+    assert "ls -d /var/lib/etcd/main/data.g*" in full.remedy

@@ -165,17 +165,20 @@ def test_a_look_tells_members_leader_term_sizes_and_the_disks_latency(three: Rea
 
 def test_a_look_at_a_cluster_without_quorum_names_who_is_missing(three: RealCluster) -> None:
     three.kill("b", "c")
-    state = look_live(here_of(three, "a"), datetime.now(UTC)).state
+    live = look_live(here_of(three, "a"), datetime.now(UTC))
+    state = live.state
     assert not state.ready
+    assert "etcd-no-quorum" in [one.code for one in live.conditions]
     missing = {member.name for member in state.members if not member.healthy}
     assert {"b", "c"} <= missing
 
 
 def test_a_look_at_an_etcd_that_is_down_says_so(three: RealCluster) -> None:
     three.kill()
-    state = look_live(here_of(three, "a"), datetime.now(UTC)).state
-    assert not state.ready
-    assert "no member of etcd answers" in state.detail
+    live = look_live(here_of(three, "a"), datetime.now(UTC))
+    assert not live.state.ready
+    assert "no member of etcd answers" in live.state.detail
+    assert [one.code for one in live.conditions] == ["etcd-no-quorum"]
 
 
 METRICS = """\
