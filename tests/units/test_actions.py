@@ -77,3 +77,18 @@ def test_the_worst_comes_first() -> None:
     after = with_kubelet("node", cpuManagerPolicy="static").model_copy(update={"kube_proxy": KubeProxy(enabled=False)})
     levels = [action.disruption for action in actions(plan(manifest("node"), FACTS), plan(after, FACTS))]
     assert levels == sorted(levels, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/sysctl.d/90-ours.conf", "/etc/modprobe.d/ours.conf", "/etc/udev/rules.d/9.rules"]
+)
+def test_an_extra_file_that_is_read_at_boot_needs_a_reboot_when_it_comes_changes_and_goes(path: str) -> None:
+    versions = [manifest("node", files=tuple(ExtraFile(path=path, content=text) for text in texts)) for texts in PATHS]
+    for before, after in ((0, 1), (1, 2), (2, 0)):
+        found = actions(plan(versions[before], FACTS), plan(versions[after], FACTS))
+        assert [action.disruption for action in found] == [Disruption.REBOOT], (before, after)
+        assert path in found[0].what
+    assert actions(plan(versions[1], FACTS), plan(versions[1], FACTS)) == ()
+
+
+PATHS = ((), ("a\n",), ("b\n",))
