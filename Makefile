@@ -29,7 +29,7 @@ down: ## end the lab that `make demo` left up
 	@$(AS_ROOT) $(PY) -m tests.lab down
 
 test: setup lint ## everything: lint, types, imports, all tests, the lab, the wheel
-	$(AS_ROOT) $(PYTEST) -n 2 --dist loadfile -m "not lab"
+	$(AS_ROOT) $(PYTEST) -n 2 --dist loadfile -m "not lab and not nightly"
 	@echo "==> baking the lab's image (minutes the first time, seconds after)" >&2
 	@$(AS_ROOT) $(PY) -m tests.lab.image
 	$(AS_ROOT) $(PYTEST) $(TWO_LABS) -m "lab and not nightly" tests/lab

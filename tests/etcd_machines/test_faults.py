@@ -4,12 +4,15 @@ Minutes are compressed here: what lasts is a few of etcd's own election timeouts
 instead of 5 min). The lab has the full length (tests/lab/test_etcd_faults.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.etcd_machines.stories import established, healed
-from tests.etcd_machines.world import Machine, World
+from tests.etcd_machines.world import Machine, World, world_of
 from tests.etcd_machines.writer import Writer
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -20,9 +23,38 @@ LASTS = 12.0  # seconds of a split or an outage
 MakeWorld = Callable[..., World]
 
 
+@dataclass
+class Kept:
+    """One cluster for many stories: each begins with a whole one and leaves it so; after a failure it is another."""
+
+    folder: Path
+    stack: ExitStack
+    made: int = 0
+    world: World | None = None
+
+    def whole(self) -> World:
+        if self.world is None or not is_whole(self.world):
+            self.made += 1
+            self.stack.close()
+            self.world = self.stack.enter_context(world_of(self.folder / f"{self.made}", THREE, rounds=1.0))
+            established(self.world)
+        return calm(self.world)
+
+
+def is_whole(world: World) -> bool:
+    machines = world.running()
+    return len(machines) == len(THREE) and all(m.is_ready and world.serves(m) for m in machines)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    with ExitStack() as stack:
+        yield Kept(tmp_path_factory.mktemp("faults"), stack)
+
+
 @pytest.fixture
-def world(make_world: MakeWorld) -> World:
-    return calm(established(make_world(THREE, rounds=1.0)))
+def world(kept: Kept) -> World:
+    return kept.whole()
 
 
 def calm(world: World) -> World:
@@ -47,7 +79,7 @@ def lasting(world: World, writer: Writer, seconds: float = LASTS) -> None:
     writer.wait_for_more(10)
 
 
-@pytest.mark.parametrize("whom", ["a follower", "the leader"])
+@pytest.mark.parametrize("whom", [pytest.param("a follower", marks=pytest.mark.nightly), "the leader"])
 def test_a_network_split_takes_no_writes_on_the_smaller_side_and_both_sides_say_so(world: World, whom: str) -> None:
     with Writer(world) as writer:
         writer.wait_for_more()
@@ -72,6 +104,7 @@ def test_a_network_split_takes_no_writes_on_the_smaller_side_and_both_sides_say_
     assert world.get(cut_off, "from-the-island") == ""
 
 
+@pytest.mark.nightly
 def test_all_links_down_at_once_and_back(world: World) -> None:
     with Writer(world) as writer:
         writer.wait_for_more()
@@ -84,7 +117,7 @@ def test_all_links_down_at_once_and_back(world: World) -> None:
         healed(world, writer)
 
 
-@pytest.mark.parametrize("api", ["S3 hangs", "EC2 is down"])
+@pytest.mark.parametrize("api", ["S3 hangs", pytest.param("EC2 is down", marks=pytest.mark.nightly)])
 def test_without_an_api_the_cluster_serves_and_a_machine_even_reboots(world: World, api: str) -> None:
     with Writer(world) as writer:
         writer.wait_for_more()
@@ -110,9 +143,10 @@ def test_without_an_api_the_cluster_serves_and_a_machine_even_reboots(world: Wor
 def test_a_new_machine_waits_for_ec2_by_name_and_for_s3_too(world: World) -> None:
     with Writer(world) as writer:
         writer.wait_for_more()
-        world.holder("b").power_cut()
+        former = world.holder("b")
+        former.power_cut()
         world.ebs.down()
-        heir = world.machine(world.machines[1].volume)
+        heir = world.machine(former.volume)
         heir.power_on()
         world.wait_until("it waits for EC2", lambda: "EC2 does not answer" in str(heir.status))
         world.bucket.down(hangs=1.0)
@@ -128,7 +162,7 @@ def small(make_world: MakeWorld) -> World:
     return calm(established(make_world(THREE, rounds=1.0), megabytes=400))
 
 
-@pytest.mark.parametrize("whom", ["a follower", "the leader"])
+@pytest.mark.parametrize("whom", [pytest.param("a follower", marks=pytest.mark.nightly), "the leader"])
 def test_a_full_disk_ends_one_member_that_says_why_and_comes_back_with_room(small: World, whom: str) -> None:
     with Writer(small) as writer:
         writer.wait_for_more()
@@ -189,7 +223,7 @@ def done(world: World) -> list[str]:
     return [line.split("etcd main: ")[1].split()[0] for line in lines if "rounds: etcd main: " in line]
 
 
-@pytest.mark.parametrize("seconds", [3600, -3600], ids=["ahead", "behind"])
+@pytest.mark.parametrize("seconds", [3600, pytest.param(-3600, marks=pytest.mark.nightly)], ids=["ahead", "behind"])
 def test_an_agents_clock_that_steps_by_an_hour_breaks_no_connection(world: World, seconds: int) -> None:
     """The agent's clock alone, which dates certificates. etcd's own is the kernel's, stepped in the lab."""
     with Writer(world) as writer:

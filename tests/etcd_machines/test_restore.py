@@ -126,6 +126,7 @@ def test_two_of_three_volumes_lost_start_nothing_until_the_restore(world: World,
     is_restored(world)
 
 
+@pytest.mark.nightly
 def test_a_member_that_was_away_follows_when_it_comes_back(world: World) -> None:
     away = world.holder("c")
     away.power_cut()
@@ -136,6 +137,7 @@ def test_a_member_that_was_away_follows_when_it_comes_back(world: World) -> None
     is_restored(world)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(2))
 def test_power_cuts_at_any_moment_of_a_restore_leave_one_restored_cluster(world: World, seed: int) -> None:
     chance = random.Random(seed)
@@ -161,6 +163,7 @@ def test_a_single_member_that_lost_its_volume_is_restored_onto_a_blank_one(make_
     is_restored(world, members=("a",))
 
 
+@pytest.mark.nightly
 def test_a_second_restore_overtakes_the_first_while_members_are_at_it(world: World) -> None:
     """The command refuses what changed since it was shown: the operator looks again."""
     restore(world)

@@ -53,6 +53,7 @@ def test_a_volume_moves_to_another_machine_with_another_address_and_its_peers_fi
     assert (told["instance"], told["address"]) == (heir.instance, heir.socket.address)
 
 
+@pytest.mark.nightly
 def test_every_machine_is_replaced_one_after_the_other(world: World) -> None:
     """A rollout of machines: after it, nobody is at an address that the cluster was formed with."""
     first = {machine.socket.address for machine in world.running()}
@@ -90,6 +91,7 @@ def test_a_lost_volume_is_replaced_by_an_empty_one_without_a_hand(world: World, 
     assert len(world.backups) == 1, "a backup before the members change"
 
 
+@pytest.mark.nightly
 def test_a_replacement_cut_off_again_and_again_comes_to_its_end(world: World) -> None:
     with Writer(world) as writer:
         writer.wait_for_more()
@@ -104,6 +106,7 @@ def test_a_replacement_cut_off_again_and_again_comes_to_its_end(world: World) ->
         healed(world, writer)
 
 
+@pytest.mark.nightly
 def test_a_network_split_is_healed_and_the_cut_off_member_takes_no_writes(world: World) -> None:
     with Writer(world) as writer:
         writer.wait_for_more()
@@ -114,6 +117,7 @@ def test_a_network_split_is_healed_and_the_cut_off_member_takes_no_writes(world:
         healed(world, writer)
 
 
+@pytest.mark.nightly
 def test_without_the_store_machines_come_back_as_they_were(world: World) -> None:
     with Writer(world) as writer:
         writer.wait_for_more()
@@ -127,6 +131,7 @@ def test_without_the_store_machines_come_back_as_they_were(world: World) -> None
         healed(world, writer)
 
 
+@pytest.mark.nightly
 def test_two_of_three_volumes_lost_start_nothing_and_name_the_restore(world: World) -> None:
     world.put(world.holder("a"), "precious", "data")
     lost = [world.holder("b"), world.holder("c")]
@@ -150,6 +155,7 @@ def test_two_of_three_volumes_lost_start_nothing_and_name_the_restore(world: Wor
     assert world.record.replacing is None
 
 
+@pytest.mark.nightly
 def test_two_of_three_lost_and_the_survivor_away_form_no_empty_cluster(world: World) -> None:
     """E2 of etcd-pki.md 2.3: with `new` they silently would, under the same cluster id."""
     for machine in list(world.running()):
@@ -164,6 +170,7 @@ def test_two_of_three_lost_and_the_survivor_away_form_no_empty_cluster(world: Wo
         assert heir.log == "", "etcd was started"
 
 
+@pytest.mark.nightly
 def test_a_single_member_that_lost_its_volume_refuses_to_start_empty(make_world: MakeWorld) -> None:
     world = established(make_world(("a",)))
     world.holder("a").power_cut()
@@ -175,6 +182,7 @@ def test_a_single_member_that_lost_its_volume_refuses_to_start_empty(make_world:
     assert heir.log == ""
 
 
+@pytest.mark.nightly
 def test_five_members_survive_the_loss_of_two_volumes_one_after_the_other(make_world: MakeWorld) -> None:
     world = established(make_world(FIVE))
     with Writer(world) as writer:
