@@ -7,6 +7,7 @@ TARGETS: Final = "tuf/targets/"
 TIMESTAMP: Final = f"{METADATA}timestamp.json"
 STATUS: Final = "status/"
 HALT: Final = "halt/"
+OUTCOME: Final = "outcome/"
 
 # Targets: paths that are signed.
 CLUSTER: Final = "cluster.json"
@@ -29,7 +30,7 @@ def halt_key(group: str) -> str:
 
 def outcome_prefix(group: str, rollout_serial: int) -> str:
     """Before `ok/INSTANCE` and `failed/INSTANCE`: zero-byte markers that nodes leave of one rollout."""
-    return f"outcome/{group}/{rollout_serial}/"
+    return f"{OUTCOME}{group}/{rollout_serial}/"
 
 
 def target_key(path: str, sha256: str) -> str:

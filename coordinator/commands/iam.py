@@ -21,6 +21,7 @@ Roles:
   control-plane  that, and opens CA keys, keeps etcd's records and backups, attaches etcd's volumes to itself
   publisher      coordinator init, assets, publish, rollouts, trust rotate, status: signs and seals, opens no secret
   refresher      coordinator refresh: renews freshness, can change nothing else
+  on-call        coordinator status, validate, rollout status, halt, unhalt: sees the fleet, can only stop rollouts
   administrator  coordinator kubeconfig: opens the CA's key
   restorer       coordinator etcd backups, etcd restore: puts another backup in force, reads none
 
@@ -46,7 +47,7 @@ def iam(
     role: Annotated[
         str | None,
         typer.Argument(
-            help="node, control-plane, publisher, refresher, administrator or restorer.", show_default=False
+            help="node, control-plane, publisher, refresher, on-call, administrator or restorer.", show_default=False
         ),
     ] = None,
     profile: Annotated[

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coordinator.iam.machines import control_plane, worker
-from coordinator.iam.people import administrator, publisher, refresher, restorer
+from coordinator.iam.people import administrator, on_call, publisher, refresher, restorer
 from coordinator.iam.place import Place
 from coordinator.iam.statements import Statement
 from coordinator.spec.cluster import ClusterSpec
@@ -16,7 +16,13 @@ Document = dict[str, Any]
 
 NODE: Final = "node"
 CONTROL_PLANE: Final = "control-plane"
-_PEOPLE: Final = {"publisher": publisher, "refresher": refresher, "administrator": administrator, "restorer": restorer}
+_PEOPLE: Final = {
+    "publisher": publisher,
+    "refresher": refresher,
+    "on-call": on_call,
+    "administrator": administrator,
+    "restorer": restorer,
+}
 EC2_ONLY_ROLES: Final = (NODE, CONTROL_PLANE)
 ROLES: Final = (*EC2_ONLY_ROLES, *_PEOPLE)
 # All inline policies of a role together (IAM quotas); white space does not count.

@@ -1,10 +1,13 @@
-"""What people and their pipelines may do: publish, keep the repository fresh, make kubeconfigs, restore etcd."""
+"""What people and their pipelines may do.
+
+They publish, stop rollouts, keep the repository fresh, make kubeconfigs, restore etcd.
+"""
 
 from collections.abc import Iterator
 
 from coordinator.iam.place import Place
 from coordinator.iam.statements import Statement, allow, deny, list_some, only_if_conditional, secrets_key, signing_keys
-from coordinator.layout import HALT, METADATA, STATUS, TIMESTAMP
+from coordinator.layout import HALT, METADATA, OUTCOME, STATUS, TIMESTAMP
 from units.envelope import authority_secret, object_key
 
 SNAPSHOTS = f"{METADATA}*.snapshot.json"
@@ -32,6 +35,15 @@ def _inventory(place: Place) -> Iterator[Statement]:
     yield allow("LookAround", ["ec2:DescribeInstances", "ec2:DescribeInstanceStatus"], "*", here)
     owned = {f"aws:ResourceTag/kubernetes.io/cluster/{place.cluster}": "owned"}
     yield allow("ReadConsoles", "ec2:GetConsoleOutput", place.ec2("instance"), {"StringEquals": owned})
+
+
+def on_call(place: Place) -> Iterator[Statement]:
+    """`status`, `validate`, `rollout status`, `halt` and `unhalt`: it sees what is no secret, and can only stop."""
+    yield allow("ReadSignedAndReports", "s3:GetObject", place.objects("tuf/*", f"{STATUS}*", f"{HALT}*"))
+    seen = place.listed("tuf/*", f"{STATUS}*", f"{HALT}*", f"{OUTCOME}*")
+    yield list_some("ListSignedAndReports", place, seen, missing_is_404=True)
+    yield allow("StopAndGoOn", ["s3:PutObject", "s3:DeleteObject"], place.objects(f"{HALT}*"))
+    yield from _inventory(place)
 
 
 def refresher(place: Place) -> Iterator[Statement]:

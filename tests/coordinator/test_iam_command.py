@@ -37,6 +37,7 @@ def test_all_is_every_policy_by_the_name_of_who_holds_it(capsys: Said) -> None:
         "control-plane.prod.example.com",
         "publisher",
         "refresher",
+        "on-call",
         "administrator",
         "restorer",
     ]

@@ -49,6 +49,7 @@ READS = {
     },
     "publisher": {*METADATA, "workers", "control-plane", "asset", "secret", "other secret", "status", "halt"},
     "refresher": {*METADATA},
+    "on-call": {*METADATA, "workers", "control-plane", "status", "halt"},
     "administrator": {*METADATA, "workers", "control-plane", "secret"},
     "restorer": {"record", "backup meta", "backup test", "status"},
 }
@@ -57,10 +58,11 @@ WRITES = {
     "control-plane": {"record", "backup", "backup meta", "backup test", "identity"},
     "publisher": {*METADATA, "workers", "control-plane", "asset", "secret", "other secret", "halt"},
     "refresher": {"metadata", "snapshot"},
+    "on-call": {"halt"},
     "administrator": set(),
     "restorer": {"record"},
 }
-DELETES = {"control-plane": {"backup", "backup meta", "backup test"}, "publisher": {"halt"}}
+DELETES = {"control-plane": {"backup", "backup meta", "backup test"}, "publisher": {"halt"}, "on-call": {"halt"}}
 
 Client = Callable[[str, str], Any]
 
