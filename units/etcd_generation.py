@@ -240,8 +240,8 @@ class EtcdGeneration:
                     ) from error
                 host.clock.wait(1.0, f"etcd {self.claim.etcd}: waiting for a quorum ({error.message[:200]})")
             if host.clock.monotonic() - asked >= _LOOK_FOR_PEERS:
-                refresh_quietly(self.peers, host)
-                stop_for_a_restore(host, self.claim, self.path)
+                if refresh_quietly(self.peers, host):
+                    stop_for_a_restore(host, self.claim, self.path)
                 asked = host.clock.monotonic()
 
 

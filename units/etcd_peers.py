@@ -103,10 +103,14 @@ class EtcdPeers:
         return PeerRecord(self.instance_id, self.address, held.volume_id, host.clock.now().isoformat())
 
 
-def refresh_quietly(peers: EtcdPeers | None, host: Host) -> None:
-    """While something is waited for: names are a help, and their absence no reason to stop waiting."""
+def refresh_quietly(peers: EtcdPeers | None, host: Host) -> bool:
+    """While something is waited for: names are a help, and their absence no reason to stop waiting.
+
+    False if the store did not answer: whoever wants more of it now would wait as long again.
+    """
     if peers is not None:
         try:
             peers.refresh(host)
         except BootwrightError:
-            return
+            return False
+    return True

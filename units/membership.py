@@ -157,8 +157,8 @@ class EtcdBegun:
             host.clock.wait(_PAUSE, f"etcd {self.claim.etcd}: waiting for it to begin its log")
             waited += _PAUSE
             if waited % _LOOK_FOR_PEERS == 0:
-                refresh_quietly(self.peers, host)
-                stop_for_a_restore(host, self.claim, self.path)
+                if refresh_quietly(self.peers, host):
+                    stop_for_a_restore(host, self.claim, self.path)
 
     def describe(self) -> Description:
         return Description(self.key, (f"a log below {self.path}/data",))
@@ -245,8 +245,8 @@ class EtcdEstablished:
             said = f"HTTP {answer.status}: {answer.body.strip()[:200]}" if answer else "nothing answers"
             host.clock.wait(1.0, f"etcd {self.claim.etcd}: waiting for {self.health_url} ({said})")
             if host.clock.monotonic() - asked >= _LOOK_FOR_PEERS:
-                refresh_quietly(self.peers, host)
-                stop_for_a_restore(host, self.claim, self.path)
+                if refresh_quietly(self.peers, host):
+                    stop_for_a_restore(host, self.claim, self.path)
                 asked = host.clock.monotonic()
         raise Retryable(
             "etcd-not-ready",
