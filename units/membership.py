@@ -156,9 +156,8 @@ class EtcdBegun:
                 raise self._was_not_let_in(host)
             host.clock.wait(_PAUSE, f"etcd {self.claim.etcd}: waiting for it to begin its log")
             waited += _PAUSE
-            if waited % _LOOK_FOR_PEERS == 0:
-                if refresh_quietly(self.peers, host):
-                    stop_for_a_restore(host, self.claim, self.path)
+            if waited % _LOOK_FOR_PEERS == 0 and refresh_quietly(self.peers, host):
+                stop_for_a_restore(host, self.claim, self.path)
 
     def describe(self) -> Description:
         return Description(self.key, (f"a log below {self.path}/data",))
