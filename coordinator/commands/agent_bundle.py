@@ -15,8 +15,8 @@ PUBLISH_HELP = """Upload the agent for one Python on one kind of machine, and si
 
 WHEELHOUSE is what an image build installs from: bootwright's wheel, its locked dependencies as wheels, and
 requirements.txt with their hashes. Of two bundles for one Python and machine, `coordinator userdata` names the newer.
-Publish one for each Python that your images have (Debian 13: 3.13, Ubuntu 24.04: 3.12, Debian 12: 3.11), and print the
-user-data again.
+Publish one for each Python that your images have (Debian 13: 3.13, Ubuntu 24.04: 3.12, Debian 12: 3.11; the agent needs
+3.11), and print the user-data again.
 
 \b
 Examples:
