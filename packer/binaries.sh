@@ -8,6 +8,7 @@ obtain() {
     path=${DOWNLOADS:-/nonexistent}/$file
     if [[ ! -e $path ]]; then
         path=$work/$file
+        command -v curl > /dev/null || die "$file is not in DOWNLOADS, and there is no curl to fetch it with"
         curl --fail --silent --show-error --location --retry 3 --connect-timeout 20 --max-time 900 \
             --proto =https --output "$path" "$url" || die "$file: cannot be fetched from $url"
     fi

@@ -9,16 +9,28 @@ wheelhouse() {
 # pip runs from the distribution's wheel of it and is no part of the venv: a node installs nothing.
 venv_pip() {
     local pip
-    pip=$(echo /usr/share/python-wheels/pip-*.whl)
+    pip=$(compgen -G '/usr/share/python*-wheels/pip-*.whl' | tail -n 1) || die "no wheel of pip in /usr/share"
     PYTHONPATH=$pip PIP_CONFIG_FILE=/dev/null PIP_ROOT_USER_ACTION=ignore \
         "$venv/bin/python" -m pip install --quiet --no-index --no-cache-dir --disable-pip-version-check "$@"
+}
+
+# Amazon Linux' own is 3.9, with newer ones beside it.
+new_python() {
+    local name
+    for name in python3 python3.13 python3.12 python3.11; do
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    die "no Python 3.11 or newer"
 }
 
 install_python() {
     wheelhouse
     install -d -m 0755 "$prefix"
     rm -rf "$venv"
-    python3 -m venv --without-pip "$venv"
+    "$(new_python)" -m venv --without-pip "$venv"
     venv_pip --find-links "$WHEELHOUSE" --only-binary :all: --require-hashes -r "$WHEELHOUSE/requirements.txt"
 }
 

@@ -1,4 +1,4 @@
-# What may differ from build to build. `packer build -var-file=my.pkrvars.hcl packer/`; example: example.pkrvars.hcl.
+# What may differ from build to build: `packer build -var-file=mine.pkrvars.hcl packer/` (docs/image.md).
 
 variable "wheelhouse" {
   type        = string

@@ -42,8 +42,6 @@ class StrictEC2Backend(EC2Backend):
         """Give a registered image the id of the baked one; that is what machines look their disk up by."""
         image = self.amis.pop(registered)
         image.id = self.wiring.settings.image_id
-        # moto forgets what RegisterImage said; Packer reads both.
-        image.virtualization_type, image.root_device_type = "hvm", "ebs"
         self.amis[image.id] = image
         return str(image.id)
 
@@ -140,6 +138,12 @@ class StrictEC2Backend(EC2Backend):
         return association
 
     # --- images ------------------------------------------------------------------------------------------
+
+    def register_image(self, *args: Any, **kwargs: Any) -> Any:
+        """moto forgets what it was told of these two, which Packer reads."""
+        image = super().register_image(*args, **kwargs)
+        image.virtualization_type, image.root_device_type = "hvm", "ebs"
+        return image
 
     def create_image(self, instance_id: str, *args: Any, **kwargs: Any) -> Any:
         """moto's image has no content; this one has the machine's disk, and is pending until that is copied."""
