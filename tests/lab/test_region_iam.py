@@ -17,6 +17,8 @@ from tests.lab.region.client import LabClient
 from tests.lab.region.guest import Guest
 from tests.lab.region.roles import PEOPLE, grant
 from tests.lab.test_region import refusal
+from units.bootstrap_record import BootstrapRecord, decode_record
+from units.etcd_backup import BackupMeta
 
 pytestmark = pytest.mark.slow  # whole commands
 
@@ -197,6 +199,49 @@ def test_only_the_administrator_makes_kubeconfigs(founded: Founded) -> None:
     done = founded.run("refresh", role="administrator")
     assert done.returncode == 1
     assert "denied kms:Sign" in done.stderr
+
+
+def test_the_restorer_restores_without_reading_a_snapshot_and_can_do_nothing_else(founded: Founded) -> None:
+    s3, name = founded.lab.aws("s3"), "2026-01-01T00:00:00Z-7"
+    folder = f"{CLUSTER}/etcd/main"
+    record = BootstrapRecord(state="established", generation=1, token="g1", volumes={}, created_by="i-1")
+    meta = BackupMeta(
+        cluster=CLUSTER,
+        etcd="main",
+        etcd_version="3.6.14",
+        generation=1,
+        token="g1",
+        revision=7,
+        size=7,
+        sha256="0" * 64,
+        versions=1,
+        members=1,
+        member="1",
+        taken="2026-01-01T00:00:00+00:00",
+        reason="test",
+    )
+    for key, body in (
+        ("cluster.json", record.encode()),
+        (f"backups/{name}/meta.json", meta.encode()),
+        (f"backups/{name}/snapshot.db", b"secrets"),
+    ):
+        s3.put_object(Bucket=BUCKET, Key=f"{folder}/{key}", Body=body)
+    assert name in founded.ok("etcd", "backups", "--json", role="restorer")
+    founded.ok("etcd", "restore", "--backup", "latest", "--yes", role="restorer")
+    stored = s3.get_object(Bucket=BUCKET, Key=f"{folder}/cluster.json")["Body"].read()
+    assert decode_record(stored, "cluster.json").generation == 2
+    founded.refused("etcd", "restore", "--backup", "latest", "--yes", role="publisher")
+    founded.refused("kubeconfig", role="restorer")
+    names = assumed(founded.lab, "restorer")
+    keys = names["AWS_ACCESS_KEY_ID"], names["AWS_SECRET_ACCESS_KEY"], names["AWS_SESSION_TOKEN"]
+    own = sdk.client(founded.lab.endpoint_url, "s3", *keys)
+    denied(
+        get(own, f"{folder}/backups/{name}/snapshot.db"),
+        put(own, f"{folder}/backups/{name}/meta.json"),
+        put(own, f"{folder}/cluster.json"),
+        put(own, f"{folder}/cluster.json", IfNoneMatch="*"),
+        lambda: own.delete_object(Bucket=BUCKET, Key=f"{folder}/backups/{name}/snapshot.db"),
+    )
 
 
 def test_nobody_can_assume_a_machines_role_to_any_end(founded: Founded) -> None:
