@@ -1,5 +1,6 @@
 """packer/binaries.sh in a folder instead of a machine: nothing gets in whose sha256 is not the one that was named."""
 
+import base64
 import hashlib
 import io
 import subprocess
@@ -144,3 +145,38 @@ def test_a_pin_that_was_taken_back_is_forgotten(image: Image) -> None:
     image.run("install_binaries", KUBELET=f"1.36.2:{sha256}", DOWNLOADS=str(image.given))
     assert image.run("install_binaries", KUBELET=":").returncode == 0
     assert not (image.prefix / "pins/kubelet").exists()
+
+
+# /usr/share is the machine's own: here a file system in memory, which this one process sees.
+TRUST = "mount -t tmpfs none /usr/share; {before}trust_root; cat /usr/share/bootwright/trust/root.json"
+
+
+def trusting(image: Image, document: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    command = TRUST.format(before=before)
+    script = SCRIPT.format(packer=CHECKOUT / "packer", prefix=image.prefix, command=command)
+    environment = {"PATH": "/usr/bin:/bin", "ROOT_JSON": base64.b64encode(document.encode()).decode()}
+    isolated = ["unshare", "--mount", "--propagation", "private", "bash", "-c", script]
+    return subprocess.run(isolated, check=False, capture_output=True, text=True, timeout=60, env=environment)
+
+
+@pytest.mark.root
+def test_a_root_of_trust_is_baked_in_as_it_was_given(image: Image) -> None:
+    document = '{"signatures": [], "signed": {"_type": "root", "version": 3}}'
+    done = trusting(image, document)
+    assert (done.returncode, done.stdout) == (0, document), done.stderr
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("document", ['{"signed": {"_type": "targets"}}', "{", "no json"])
+def test_what_is_no_root_of_trust_ends_the_build(image: Image, document: str) -> None:
+    done = trusting(image, document)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is not the base64 of a TUF root.json" in done.stderr
+
+
+@pytest.mark.root
+def test_an_image_built_again_without_a_root_of_trust_has_none(image: Image) -> None:
+    stale = "mkdir -p /usr/share/bootwright/trust; echo stale > /usr/share/bootwright/trust/root.json; "
+    done = trusting(image, "", stale)
+    assert done.stdout == ""
+    assert "No such file" in done.stderr

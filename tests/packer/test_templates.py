@@ -64,6 +64,16 @@ def test_pinned_versions_with_their_digests_are_taken(folder: Path) -> None:
 
 
 @needs_packer
+def test_a_root_of_trust_and_a_folder_of_assets_are_taken(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "root.json").write_text("{}")
+    (tmp_path / "SHA256SUMS").touch()
+    done = validate(folder, {"root_json": str(tmp_path / "root.json"), "assets": str(tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = validate(folder, {"root_json": str(tmp_path / "missing.json")})
+    assert done.returncode != 0
+
+
+@needs_packer
 def test_the_templates_are_formatted(folder: Path) -> None:
     done = subprocess.run(
         ["packer", "fmt", "-check", "-diff", str(PACKER)], check=False, capture_output=True, text=True
