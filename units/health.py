@@ -97,12 +97,13 @@ class PodCheck:
 class LeaseCheck:
     """kubelet renews its lease in the API server. `since`: a renewal before that proves nothing.
 
-    An API server that does not answer is no fault of this machine, unless it is asked at another address than before.
+    An API server that does not answer is no fault of this machine, and no illness of it; unless the change made kubelet
+    ask at another address (`silence_is_illness`).
     """
 
     node: str
     since: datetime | None = None
-    moved: bool = False
+    silence_is_illness: bool = False
     name: str = "node lease"
     essential: bool = False
 
@@ -110,7 +111,7 @@ class LeaseCheck:
         try:
             renewed = sight.host.node_api.lease_renewed(self.node)
         except BootwrightError as error:
-            return str(error) if self.moved or error.code != UNREACHABLE else ""
+            return str(error) if self.silence_is_illness or error.code != UNREACHABLE else ""
         if renewed is None:
             return f"{self.node} has no lease"
         age = sight.host.clock.now() - renewed

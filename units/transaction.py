@@ -257,13 +257,15 @@ class Transaction:
         return (*health_checks(manifest, self._facts), *pod_checks(self._plan(manifest)), lease)
 
     def _well_now(self, manifest: Manifest) -> tuple[str, ...]:
-        lease = LeaseCheck(node_name(manifest, self._facts))
+        # A lease that could not be read is none that was well: nobody must answer for it after the change.
+        lease = LeaseCheck(node_name(manifest, self._facts), silence_is_illness=True)
         return tuple(sorted(well(self._checks(manifest, lease), self._host)))
 
     def _wait_until_well(self, manifest: Manifest, journal: Journal) -> tuple[Illness, ...]:
         current = self._kept.current
         moved = current is not None and server_url(current, self._facts) != server_url(manifest, self._facts)
-        lease = LeaseCheck(node_name(manifest, self._facts), since=self._host.clock.now(), moved=moved)
+        now = self._host.clock.now()
+        lease = LeaseCheck(node_name(manifest, self._facts), since=now, silence_is_illness=moved)
         return wait_until_well(self._checks(manifest, lease), journal.well_before, self._host, _told)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from agent.boot import boot
 from tests.agent.boot_double import NodeDouble, instance
-from tests.units.machines import Killed, tapped
+from tests.units.machines import Killed, rebooted, tapped
 from tests.units.test_transaction import POISON, ProbesDouble
 from units.generations import Generations
 from units.host import Host
@@ -94,6 +94,29 @@ def test_after_a_reboot_its_status_names_the_manifest_that_it_went_back_to() -> 
     node.reporter = replace(node.reporter, status=NodeStatus(instance_id=""))
     boot(node)
     assert node.reporter.status.manifest == manifest_digest(node.manifest)
+
+
+def with_sysctl(node: NodeDouble, **kubelet: int) -> Manifest:
+    group = node.manifest.group.model_copy(update={"kubelet": kubelet})
+    files = (ExtraFile(path="/etc/sysctl.d/90-ours.conf", content="vm.swappiness = 1\n"),)
+    return node.manifest.model_copy(update={"group": group, "files": files})
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_a_candidate_that_needs_a_reboot_is_marked_only_after_the_boots_that_it_takes(ends_well: bool) -> None:
+    node = running()
+    offer(node, with_sysctl(node) if ends_well else with_sysctl(node, maxPods=POISON))
+    for _reboot in range(1 if ends_well else 2):
+        assert boot(node) == 4
+        status = node.reporter.status
+        assert (status.stage, [one.code for one in status.conditions]) == ("retrying", ["reboot-needed"])
+        assert node.store.objects == {}
+        node.memory = rebooted(node.memory)
+    assert boot(node) == 0
+    assert set(node.store.objects) == {(OK if ends_well else FAILED) + ME}
+    assert node.memory.systemd.reboots == (1 if ends_well else 2)
+    assert (current(node) == node.manifest) != ends_well
+    assert not node.memory.node_api.cordoned
 
 
 def test_it_is_not_tried_again_and_stays_told() -> None:

@@ -40,11 +40,14 @@ def test_static_pods_name_nothing_that_lies_in_the_api(minor: int, component: st
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_the_shape_is_kubeadms(component: str) -> None:
-    document = read_back(pod(36, component))
+    of_pod = pod(36, component)
+    document = read_back(of_pod)
     spec = document["spec"]
     (container,) = spec["containers"]
     assert document["metadata"]["namespace"] == "kube-system"
-    assert document["metadata"]["labels"] == {"component": component, "tier": "control-plane"}
+    labels = document["metadata"]["labels"]
+    assert labels.pop("bootwright.io/digest") == of_pod.digest
+    assert labels == {"component": component, "tier": "control-plane"}
     assert (spec["hostNetwork"], spec["priority"]) == (True, 2000001000)
     assert spec["priorityClassName"] == "system-node-critical"
     assert spec["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
