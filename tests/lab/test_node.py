@@ -283,3 +283,21 @@ def test_a_sync_that_was_killed_half_way_is_finished_by_the_next_one(alone: Live
     assert "the last one was cut off" in done.stdout
     assert "serial 3 applied: 1 changed" in done.stdout
     assert "--v=6" in alone.sh(f"cat {manifest}")
+
+
+def test_what_a_boot_needs_was_read_while_the_machine_waited_for_its_address(node: LiveNode) -> None:
+    node.sh("test -s /opt/bootwright/readahead.list && xargs --arg-file=/opt/bootwright/readahead.list ls > /dev/null")
+    names = ("Result", "ExecMainStatus", "ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic")
+    said = node.sh(f"systemctl show bootwright-readahead.service --property={','.join(names)}")
+    unit = dict(line.split("=", 1) for line in said.splitlines())
+    assert (unit["Result"], unit["ExecMainStatus"]) == ("success", "0")
+    agent = node.sh("systemctl show bootwright-boot.service --property=ExecMainStartTimestampMonotonic --value")
+    assert int(unit["ExecMainStartTimestampMonotonic"]) < int(agent)
+
+
+def test_the_agents_modules_come_out_of_one_file_on_the_image(node: LiveNode) -> None:
+    """Made by the image's own Python, and nothing was added to the venv since."""
+    program = "from agent.modules import use_modules; print(use_modules()); import agent.commands.boot as boot"
+    kind = "print(type(boot.__spec__.loader).__module__)"
+    said = node.sh(f"cd /; /opt/bootwright/venv/bin/python -I -c '{program}; {kind}'")
+    assert said.splitlines() == ["True", "agent.modules"]
