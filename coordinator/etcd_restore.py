@@ -11,7 +11,7 @@ from datetime import datetime
 from coordinator.etcd_backups import SeenBackup, read_backups
 from coordinator.status import SeenNode, read_fleet
 from coordinator.store import Conflict, Store
-from units.bootstrap_record import BootstrapRecord, RestoreFrom, decode_record, record_key
+from units.bootstrap_record import REVISIONS, BootstrapRecord, RestoreFrom, decode_record, record_key
 from units.errors import Invalid, Refused
 from units.etcd_backup import BackupMeta
 from units.status import EtcdState
@@ -88,7 +88,13 @@ def begin_restore(store: Store, plan: RestorePlan, cluster: str, operator: str) 
         token=f"{cluster}-{plan.etcd}-{secrets.token_hex(8)}-g{plan.generation}",
         volumes={},
         created_by=operator,
-        restore=RestoreFrom(backup=plan.name, sha256=meta.sha256, size=meta.size, revision=meta.revision),
+        restore=RestoreFrom(
+            backup=plan.name,
+            sha256=meta.sha256,
+            size=meta.size,
+            revision=meta.revision,
+            bump=_bump(meta.revision, plan.generation),
+        ),
     )
     try:
         store.put(record_key(plan.etcd), record.encode(), if_match=plan.etag)
@@ -99,6 +105,11 @@ def begin_restore(store: Store, plan: RestorePlan, cluster: str, operator: str) 
             remedy="run the command again, and read anew what will happen",
         ) from error
     return record
+
+
+def _bump(revision: int, generation: int) -> int:
+    """Beyond every revision of the generation before, also if the backup is of a still earlier one."""
+    return REVISIONS * max(1, generation - 1 - revision // REVISIONS)
 
 
 def _chosen(backups: tuple[SeenBackup, ...], name: str) -> SeenBackup:
@@ -165,7 +176,7 @@ def _lost(meta: BackupMeta, states: list[EtcdState], now: datetime) -> list[str]
     minutes = int((now - datetime.fromisoformat(meta.taken)).total_seconds() // 60)
     found = [f"everything written in the last {minutes} minutes, since {meta.taken}"]
     newest = max((state.revision for state in states if state.ready), default=0)
-    if newest > meta.revision:
+    if newest > meta.revision and newest // REVISIONS == meta.revision // REVISIONS:
         found.append(
             f"{newest - meta.revision} revisions: the backup is at {meta.revision}, the cluster was at {newest}"
         )

@@ -15,6 +15,11 @@ from units.errors import Refused
 InitialState = Literal["new", "existing", "rejoin"]
 
 
+# Of etcd, that each generation has to itself: no client may see time go backwards, whatever backup a generation began
+# with (etcd-pki.md 2.6). An API server would need years for as many.
+REVISIONS = 1_000_000_000
+
+
 class RestoreFrom(BaseModel):
     """The backup that a generation began with. Every member takes the same file: their logs must begin alike."""
 
@@ -24,6 +29,7 @@ class RestoreFrom(BaseModel):
     sha256: str  # of snapshot.db, trailer included
     size: int
     revision: int
+    bump: int = REVISIONS  # by so many its revisions move up: more, if generations lie between the backup's and this
 
 
 class BootstrapRecord(BaseModel):

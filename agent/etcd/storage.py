@@ -51,7 +51,7 @@ class NodeEtcdStorage:
                 path = folder / "snapshot.db"
                 fetch_snapshot(self._bucket(etcd), backup.backup, backup.size, backup.sha256, path)
                 names = MemberIdentity(identity.member, identity.peer_url, identity.initial_cluster, token)
-                self._tools.restore(path, rough, names)
+                self._tools.restore(path, rough, names, bump=backup.bump)
             (rough / MARK).write_bytes(mark)
             self._settle(rough)
             rough.rename(target)

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.linux.run import Run, run
+from units.bootstrap_record import REVISIONS
 from units.errors import Fatal
 from units.etcd_backup import SnapshotFacts
 
 _FOLDERS = ("/usr/local/bin", "/usr/bin")
 _SLOWEST = 5_000_000  # bytes per second
-# No client may see time go backwards: every revision of the old cluster lies before the new one's, and is compacted, so
-# that watches begin anew (etcd-pki.md 2.6).
-REVISION_BUMP = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +44,11 @@ class EtcdTools:
         except (ValueError, KeyError, TypeError) as error:
             raise Fatal("tool-failed", f"`{done.arguments[0]} snapshot status` printed {done.text[:200]!r}") from error
 
-    def restore(self, snapshot: Path, data: Path, identity: MemberIdentity, *, bump: bool = True) -> None:
-        """Into a directory that does not exist yet. Checks the snapshot's sha256 trailer itself."""
+    def restore(self, snapshot: Path, data: Path, identity: MemberIdentity, *, bump: int = REVISIONS) -> None:
+        """Into a directory that does not exist yet. Checks the snapshot's sha256 trailer itself.
+
+        bump: by so much the revisions move up; what lies before is compacted, so that watches begin anew (0: neither).
+        """
         command = [
             self._offline,
             "snapshot",
@@ -58,7 +59,7 @@ class EtcdTools:
             f"--initial-advertise-peer-urls={identity.peer_url}",
             f"--initial-cluster={identity.initial_cluster}",
             f"--initial-cluster-token={identity.token}",
-            *((f"--bump-revision={REVISION_BUMP}", "--mark-compacted") if bump else ()),
+            *((f"--bump-revision={bump}", "--mark-compacted") if bump else ()),
         ]
         self._run(command, timeout=120 + snapshot.stat().st_size / _SLOWEST)
 

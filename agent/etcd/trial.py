@@ -19,9 +19,10 @@ from agent.etcd.bucket import BackupBucket
 from agent.etcd.gateway_errors import EtcdRefusal, Unreachable
 from agent.etcd.maintenance import count_keys, member_status
 from agent.etcd.snapshot import PLACES, prove, workspace
-from agent.etcd.tools import REVISION_BUMP, EtcdTools, MemberIdentity
+from agent.etcd.tools import EtcdTools, MemberIdentity
 from agent.linux.run import running
 from agent.waits import Waits
+from units.bootstrap_record import REVISIONS
 from units.errors import BootwrightError, Fatal, Retryable
 from units.etcd_backup import BackupMeta, BackupTest, snapshot_key
 
@@ -89,8 +90,8 @@ class RestoreTester:
 
     def _judged(self, meta: BackupMeta, version: str, revision: int, keys: int | None) -> BackupTest:
         problems = []
-        if revision < meta.revision + REVISION_BUMP:
-            problems.append(f"its revision is {revision}, below {meta.revision} and {REVISION_BUMP} more")
+        if revision < meta.revision + REVISIONS:
+            problems.append(f"its revision is {revision}, below {meta.revision} and {REVISIONS} more")
         if meta.keys is not None and keys != meta.keys:
             problems.append(f"it holds {keys} keys, but there were {meta.keys} when it was taken")
         if not keys:
@@ -129,7 +130,7 @@ class RestoreTester:
 
 def fetch_snapshot(bucket: BackupBucket, name: str, size: int, sha256: str, path: Path) -> None:
     """Into a new file, on the disk, with the digest that was promised and etcd's own. Fatal for anything else."""
-    with path.open("xb") as file:
+    with path.open("x+b") as file:
         found = bucket.fetch(name, file, size=size)
         file.flush()
         os.fsync(file.fileno())

@@ -147,6 +147,29 @@ def test_a_second_restore_overtakes_the_first_and_says_so(formed: Store) -> None
     assert found(formed).generation == 3
 
 
+def test_each_generation_begins_beyond_all_revisions_of_the_one_before(formed: Store) -> None:
+    """Also with a backup of long ago: a watch from the generation between would wait for revisions that come again."""
+    old = put_backup(formed, 600, 200)
+    reached = 900  # by the cluster, since the backup
+    for generation in (2, 3, 4):
+        plan = plan_restore(formed, "demo", "main", old, NOW, force=False)
+        assert not any(" revisions: " in sentence for sentence in plan.lost)
+        begin_restore(formed, plan, "demo", "alice")
+        record = found(formed)
+        assert record.generation == generation
+        assert record.restore is not None
+        begins = record.restore.revision + record.restore.bump
+        assert begins > reached
+        reached = begins + 900_000_000
+        if generation == 2:
+            young = put_backup(formed, 5, begins + 7)  # of generation 2: one more is enough for generation 3
+    plan = plan_restore(formed, "demo", "main", young, NOW, force=False)
+    begin_restore(formed, plan, "demo", "alice")
+    restore = found(formed).restore
+    assert restore is not None
+    assert restore.revision + restore.bump > reached
+
+
 def test_latest_is_the_newest_whose_test_did_not_fail(formed: Store) -> None:
     put_backup(formed, 60, 100, test=True)
     good = put_backup(formed, 30, 200)
