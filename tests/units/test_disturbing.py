@@ -137,6 +137,16 @@ def test_a_budget_is_respected_for_a_while_then_again_and_then_the_change_is_giv
     assert (machine.files.read(CONFIG), is_free(machine)) == (untouched, True)
 
 
+def test_a_reboot_is_no_attempt_that_failed_although_the_drain_took_all_but_one() -> None:
+    machine = on()
+    machine.node_api = BudgetDouble(machine.systemd, machine.clock, bound=[APP])
+    for _attempt in range(MOST_ATTEMPTS - 1):
+        assert apply(machine, with_sysctl("node")).end == "failed"
+    machine.node_api.bound.clear()  # more replicas came up elsewhere
+    machine, found = through_reboots(machine, with_sysctl("node"))
+    assert (found.end, machine.systemd.reboots) == ("committed", 1)
+
+
 @dataclass
 class SilentNodeApiDouble(MemoryNodeApi):
     """An API server that does not answer whoever wants to uncordon, as long as `silent`."""
