@@ -4,14 +4,11 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from units.errors import Retryable
 from units.node_api import UNREACHABLE, NodePod
 from units.paths import KUBELET_KUBECONFIG
-
-if TYPE_CHECKING:
-    pass  # 40 ms of CPU, which only a run that changes something needs
 
 _SECONDS = 10.0
 _MOST = 16 * 1024 * 1024  # bytes of a list of pods; 500 with long annotations are two
@@ -66,7 +63,7 @@ class KubeletApi:
     def _ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, allowed: tuple[int, ...]
     ) -> tuple[int, dict[str, Any]]:
-        import requests
+        import requests  # 40 ms of CPU, which only a run that changes something needs
 
         server, authority, credential = self._access()
         with requests.Session() as session:
