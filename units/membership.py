@@ -218,7 +218,8 @@ class EtcdEstablished:
             Rejoin(self.claim.etcd, self.urls, held).vote(host)
 
     def _record(self, host: Host) -> None:
-        key, member = record_key(self.claim.etcd), _held(host, self.claim).member
+        key, held = record_key(self.claim.etcd), _held(host, self.claim)
+        member = held.member
         for _attempt in range(_ATTEMPTS):
             found = host.records.get(key)
             if found is None:
@@ -229,7 +230,9 @@ class EtcdEstablished:
                 )
             record = decode_record(found.content, key)
             require_generation(host, self.claim, self.path, record)
-            started = record.with_started(member)
+            # Who follows a restore after the others have established it was in no record of this generation yet.
+            joined = record if member in record.volumes else record.with_volume(member, held.volume_id)
+            started = joined.with_started(member)
             if started == record or host.records.replace(key, started.encode(), found.etag):
                 return
         raise Retryable("etcd-record-contended", f"{key} kept changing under {_ATTEMPTS} attempts to write it")

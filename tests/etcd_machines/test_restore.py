@@ -63,6 +63,7 @@ def is_restored(world: World, generation: int = 2, members: Sequence[str] = THRE
         marks = (machine.sh("cat", f"{MOUNT}/{name}").stdout for name in (f"{DATA}/{MARK}", ".bootstrap.json"))
         assert json.loads(next(filter(None, marks)))["generation"] == generation
         assert machine.sh("stat", "-c", "%U:%a", f"{MOUNT}/{DATA}").stdout.strip() == "etcd:700"
+    assert world.record.volumes == {machine.volume.member: machine.volume.volume_id for machine in world.running()}
     world.put(world.running()[0], "taken", "again")
 
 

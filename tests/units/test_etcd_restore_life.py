@@ -150,6 +150,7 @@ class Interleavings(RuleBasedStateMachine):
         record = record_of(self.life.records)
         assert (record.state, record.started) == ("established", THREE)
         assert {self.life.generation(name) for name in THREE} == {record.generation}
+        assert record.volumes == {name: f"vol-{name}" for name in THREE}
 
 
 SETTINGS = settings(max_examples=40, stateful_step_count=25, deadline=None, phases=[Phase.explicit, Phase.generate])
