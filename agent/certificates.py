@@ -1,5 +1,6 @@
 """Every certificate on this node: what it is, how long it lives, when it renews."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,10 +24,13 @@ class Inventory:
 
 
 def take_inventory(now: datetime, jitter_key: str, folder: str = KUBERNETES) -> Inventory:
-    """What lies on disk, told without asking anybody. Without `jitter_key`, the instance id, no renewal can be told."""
+    """What lies on disk, told without asking anybody. Without `jitter_key`, the instance id, no renewal can be told.
+
+    Raises PermissionError for a folder that only root may list: it may hold certificates.
+    """
     found: list[_Found] = []
     unreadable = []
-    for path in sorted(path for path in Path(folder).rglob("*") if path.suffix in _SUFFIXES):
+    for path in sorted(path for path in _files(folder) if path.suffix in _SUFFIXES):
         try:
             found += _read(path)
         except OSError as error:
@@ -43,6 +47,15 @@ def list_certificates(now: datetime, jitter_key: str, folder: str = PKI) -> tupl
         state.model_copy(update={"alternative_names": ()})
         for state in take_inventory(now, jitter_key, folder).certificates
     )
+
+
+def _files(folder: str) -> Iterator[Path]:
+    def tell(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for place, _folders, names in os.walk(folder, onerror=tell):
+        yield from (Path(place, name) for name in names)
 
 
 @dataclass(frozen=True, slots=True)

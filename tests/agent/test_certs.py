@@ -1,6 +1,7 @@
 """`agent certs`: every certificate of a node, told without a network; and the part of it that stands in the status."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -114,6 +115,18 @@ def test_an_unreadable_file_is_named_and_is_no_good_end(
 def test_an_empty_machine_says_how_certificates_come_to_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["certs", "--folder", str(tmp_path)]) == 0
     assert "agent boot" in capsys.readouterr().out
+
+
+@pytest.mark.root
+def test_nobody_is_told_that_there_is_nothing_where_only_root_may_look(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError):
+            take_inventory(NOW, "i-1", str(closed))
+    finally:
+        os.seteuid(0)
 
 
 # A leaf of 365 days is due from 60 % of its life (day 219) and red from 75 % (day 274).
