@@ -156,10 +156,14 @@ def _make_parents(real: Path) -> None:
 
 
 def _make_if_absent(real: Path) -> bool:
-    """Durable at once, and 0755 whatever the umask of the person who started us."""
+    """Durable at once, and 0755 whatever the umask of the person who started us.
+
+    It is made with that mode: one that the power cut off before its chmod would stay closed, since nobody asks again
+    for a directory that is there. (systemd's umask takes nothing of it away.)
+    """
     with opened_directory(real.parent) as parent:
         try:
-            os.mkdir(real.name, 0o700, dir_fd=parent)
+            os.mkdir(real.name, 0o755, dir_fd=parent)
         except FileExistsError:
             return False
         os.chmod(real.name, 0o755, dir_fd=parent)  # noqa: S103 (a directory that others must traverse)
