@@ -21,6 +21,7 @@ def on_volume(host: Host, path: str) -> OnVolume:
         has_data=has_data(host, path),
         data_generation=generation(f"{DATA}/{MARK}"),
         attempted_generation=generation(".bootstrap.json"),
+        occupied=bool(host.files.list(f"{path}/{DATA}")),
     )
 
 
@@ -38,7 +39,7 @@ def stop_for_a_restore(host: Host, claim: VolumeClaim, path: str) -> None:
     except BootwrightError:
         return
     if overtaken and record is not None:
-        raise _restore_begun(claim.etcd, record)
+        raise restore_begun(claim.etcd, record)
 
 
 def require_generation(host: Host, claim: VolumeClaim, path: str, record: BootstrapRecord) -> None:
@@ -47,10 +48,11 @@ def require_generation(host: Host, claim: VolumeClaim, path: str, record: Bootst
     The run began before the restore did. A member of the old generation that is ready proves nothing of the new one.
     """
     if record.restore is not None and on_volume(host, path).generation < record.generation:
-        raise _restore_begun(claim.etcd, record)
+        raise restore_begun(claim.etcd, record)
 
 
-def _restore_begun(etcd: str, record: BootstrapRecord) -> Retryable:
+def restore_begun(etcd: str, record: BootstrapRecord) -> Retryable:
+    """Why a run ends here: the record is of a restore that this volume has not followed."""
     return Retryable(
         "etcd-restore-begun",
         f"etcd {etcd!r} is being restored as generation {record.generation}: the next run begins with that",

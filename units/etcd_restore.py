@@ -27,6 +27,7 @@ class OnVolume:
     has_data: bool  # `data` holds a write-ahead log
     data_generation: int | None = None  # of the mark inside `data`
     attempted_generation: int | None = None  # of .bootstrap.json
+    occupied: bool = False  # something lies in `data`: with no log in it, what etcd makes before it begins one
 
     @property
     def generation(self) -> int:
@@ -94,7 +95,7 @@ def next_step(record: BootstrapRecord | None, member: str, on: OnVolume) -> Step
     if folder not in on.names:
         stale = tuple(sorted(name for name in on.names if name.startswith("restored.g")))
         return Fetch(record.restore, folder, stale)
-    if on.has_data:
+    if on.has_data or on.occupied:
         return SetAside(_free(f"{DATA}.g{on.generation}", on.names))
     return PutInPlace(folder)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from units.bootstrap_record import BootstrapRecord, InitialState, decode_record, initial_state, record_key
 from units.errors import Refused, Retryable
-from units.etcd_on_volume import has_data, require_generation, stop_for_a_restore
+from units.etcd_on_volume import has_data, require_generation, restore_begun, stop_for_a_restore
 from units.etcd_peers import EtcdPeers, refresh_quietly
 from units.etcd_rejoin import EtcdUrls, Rejoin
 from units.etcd_replacement import restore_remedy
@@ -125,6 +125,8 @@ class EtcdBootstrap:
                 continue
             record = decode_record(found.content, key)
             state = self._initial_state(host, record, held)  # Refused before anything is written
+            if record.state == "restoring":  # begun since EtcdRestore looked: an empty member has no part in it
+                raise restore_begun(self.claim.etcd, record)
             if held.member in record.volumes or state == "rejoin":
                 return record, state
             joined = record.with_volume(held.member, held.volume_id)

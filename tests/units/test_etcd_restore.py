@@ -108,6 +108,28 @@ def test_a_blank_volume_is_filled_while_the_generation_begins() -> None:
     assert restored(one)
 
 
+def test_a_restore_begun_after_this_run_looked_for_one_grants_an_empty_member_no_start() -> None:
+    """Seen on real etcd: started with `existing`, it left a database and no log, and the restore did not go over it."""
+    one = member("a", THREE)
+    assert restore_of(one).check(one.machine.host) is None
+    begin(one.records, SECOND)
+    with pytest.raises(Retryable) as caught:
+        one.bootstrap.apply(one.machine.host)
+    assert caught.value.code == "etcd-restore-begun"
+    assert one.machine.files.read(f"{MOUNT}/.bootstrap.json") is None
+    assert record_of(one.records) == SECOND
+
+
+def test_what_etcd_makes_before_it_begins_a_log_is_put_aside_by_a_restore() -> None:
+    one = member("a", THREE)
+    one.machine.files.make_directory(f"{MOUNT}/{DATA}", mode=0o700, owner="etcd", group="etcd")
+    one.machine.files.write(f"{MOUNT}/{DATA}/member/snap/db", b"", mode=0o600, owner="etcd", group="etcd")
+    begin(one.records, SECOND)
+    restore_of(one).apply(one.machine.host)
+    assert restored(one)
+    assert "data.g0" in one.machine.files.list(MOUNT)
+
+
 def test_a_blank_volume_is_left_to_the_others_once_the_generation_stands() -> None:
     one = member("c", THREE)
     begin(one.records, SECOND.model_copy(update={"state": "established", "started": ("a", "b")}))
@@ -196,9 +218,10 @@ def test_a_restore_cut_at_any_call_is_finished_by_the_next_run(blank: bool, afte
 
 NAMES = st.frozensets(st.sampled_from(["data", "data.g1", "data.g2", "restored.g2", "restored.g3", "restored.g4"]))
 VOLUMES = st.builds(
-    OnVolume,
+    lambda log, rest, **known: OnVolume(has_data=log, occupied=log or rest, **known),
+    st.booleans(),
+    st.booleans(),
     names=NAMES,
-    has_data=st.booleans(),
     data_generation=st.none() | st.integers(1, 4),
     attempted_generation=st.none() | st.integers(1, 4),
 )
@@ -220,11 +243,11 @@ def test_no_state_lets_living_data_be_renamed_over_or_discarded(record: Bootstra
     except Refused:
         return
     if isinstance(step, SetAside):
-        assert on.has_data
-        assert on.generation < record.generation
+        assert on.occupied
+        assert on.generation < record.generation or not on.has_data
         assert step.folder not in on.names
     if isinstance(step, PutInPlace):
-        assert not on.has_data
+        assert not on.occupied
         assert step.folder in on.names
     if isinstance(step, Fetch):
         assert step.folder not in on.names
@@ -247,10 +270,11 @@ def test_the_steps_come_to_an_end(record: BootstrapRecord, on: OnVolume) -> None
             case Fetch():
                 on = replace(on, names=(on.names - set(step.stale)) | {step.folder})
             case SetAside():
-                on = replace(on, names=(on.names - {"data"}) | {step.folder}, has_data=False, data_generation=None)
+                names = (on.names - {"data"}) | {step.folder}
+                on = replace(on, names=names, has_data=False, occupied=False, data_generation=None)
             case PutInPlace():
                 names = (on.names - {step.folder}) | {"data"}
-                on = replace(on, names=names, has_data=True, data_generation=record.generation)
+                on = replace(on, names=names, has_data=True, occupied=True, data_generation=record.generation)
     pytest.fail("it never ends")
 
 
