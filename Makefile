@@ -8,7 +8,7 @@ TWO_LABS := --dist loadfile --tx "2*popen//python=$(CURDIR)/tests/lab/alone"
 CODE := agent coordinator units pki tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-fast setup-demo demo down test nightly test-fast lint format types imports lab wheel bench bench-peer bench-cold sim golden lock clean
+.PHONY: help setup setup-fast setup-demo demo down images test nightly test-fast lint format types imports lab wheel bench bench-peer bench-cold sim golden lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,15 +30,19 @@ down: ## end the lab that `make demo` left up
 
 test: setup lint ## everything: lint, types, imports, all tests, the lab, the wheel
 	$(AS_ROOT) $(PYTEST) -n 2 --dist loadfile -m "not lab and not nightly"
-	@echo "==> baking the lab's image (minutes the first time, seconds after)" >&2
-	@$(AS_ROOT) $(PY) -m tests.lab.image
+	@$(MAKE) --no-print-directory images
 	$(AS_ROOT) $(PYTEST) $(TWO_LABS) -m "lab and not nightly" tests/lab
 	@$(MAKE) --no-print-directory wheel
 
-nightly: setup ## the lab's longest tests: etcd through every loss, renewals through the years, 20 seeds of formation
-	@$(AS_ROOT) $(PY) -m tests.lab.image
+nightly: setup images ## the lab's longest tests: etcd through every loss, renewals through the years, 20 seeds of formation
 	$(AS_ROOT) BOOTWRIGHT_LAB_SEEDS=20 BOOTWRIGHT_ETCD_SEEDS=20 $(PYTEST) -m "nightly" tests/lab
 	$(AS_ROOT) BOOTWRIGHT_LAB_SEEDS=20 BOOTWRIGHT_ETCD_SEEDS=20 $(PYTEST) tests/lab/test_etcd_formation.py tests/etcd_machines
+
+images: ## what the lab's machines boot; the lab's own networks have no way to a package mirror
+	@echo "==> baking the lab's images (minutes the first time, seconds after)" >&2
+	@$(AS_ROOT) $(PY) -m tests.lab.image
+	@$(AS_ROOT) $(PY) -m tests.lab.stock
+	@$(AS_ROOT) $(PY) -m tests.lab.stock --prepared
 
 test-fast: setup-fast ## the tests that need neither root nor machines, in under a minute
 	$(PYTEST) -n 2 -q -m "not lab and not root and not slow" tests/pki tests/units tests/agent tests/coordinator

@@ -242,6 +242,7 @@ def test_the_restorer_restores_without_reading_a_snapshot_and_can_do_nothing_els
         put(own, f"{folder}/cluster.json", IfNoneMatch="*"),
         lambda: own.delete_object(Bucket=BUCKET, Key=f"{folder}/backups/{name}/snapshot.db"),
     )
+    s3.delete_object(Bucket=BUCKET, Key=f"{folder}/cluster.json")  # the cluster is every test's of this file
 
 
 def test_nobody_can_assume_a_machines_role_to_any_end(founded: Founded) -> None:

@@ -82,7 +82,7 @@ def test_a_second_lab_in_the_same_place_is_refused(lab: LabClient) -> None:
 
 
 def test_a_region_that_cannot_start_says_why(tmp_path: Path) -> None:
-    broken = dataclasses.replace(PROMPT, machines="tests.lab.region.no_such:launch")
+    broken = dataclasses.replace(PROMPT, machines="tests.lab.region.no_such:launch", image_id="ami-00000000000000001")
     with pytest.raises(LabError, match="no_such"):
         Lab(tmp_path, broken).__enter__()
     assert not entries(tmp_path / "processes")
