@@ -62,6 +62,13 @@ class Fleet:
         self.scenario.spec.write_text(yaml.safe_dump(spec, sort_keys=False))
         self.scenario.coordinator("publish", "--yes")
 
+    def publish_file(self, path: str, content: str) -> None:
+        """An extra file for the workers, and no other."""
+        spec = yaml.safe_load(self.scenario.spec.read_text())
+        spec["files"] = [{"path": path, "content": content, "groups": [WORKERS]}]
+        self.scenario.spec.write_text(yaml.safe_dump(spec, sort_keys=False))
+        self.scenario.coordinator("publish", "--yes")
+
     def sync(self, *others: LiveNode) -> None:
         """What the timers would do within the minute, all at once; `others` are left out."""
         polled = [worker for worker in self.workers if worker not in others]

@@ -50,20 +50,24 @@ class ApiConnection:
         )
 
     def get(self, path: str = PATH) -> Any:
+        return self.ask("GET", path)
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
         """Raises Refused or Unanswered; after either the connection is closed."""
+        content = None if body is None else json.dumps(body)
         try:
-            self._connection.request("GET", path)
+            self._connection.request(method, path, content, {"Content-Type": "application/json"})
             answer = self._connection.getresponse()
-            body = answer.read()
+            said = answer.read()
         except (OSError, http.client.HTTPException) as error:
             self.close()
             if isinstance(error, ssl.SSLError) and error.reason not in _ENDED:
                 raise Refused(f"TLS: {error}") from error
             raise Unanswered(f"{type(error).__name__}: {error}") from error
-        if answer.status != 200:
+        if answer.status not in (200, 201):
             self.close()
-            raise Refused(f"HTTP {answer.status}: {body[:300].decode(errors='replace')}")
-        return json.loads(body)
+            raise Refused(f"HTTP {answer.status}: {said[:300].decode(errors='replace')}")
+        return json.loads(said)
 
     def close(self) -> None:
         self._connection.close()

@@ -213,8 +213,24 @@ def test_a_patch_of_another_object_of_the_same_name_is_a_conflict(served: Served
         assert served.ask(MASTER, "PATCH", path, body, APPLY)[0] == code
 
 
+def test_a_kubelet_lists_and_evicts_the_pods_of_its_own_node_and_no_others(served: Served) -> None:
+    pods = "/api/v1/namespaces/default/pods"
+    for name, where in (("a", ALICE), ("b", BOB)):
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"nodeName": where}}
+        assert served.ask(MASTER, "POST", pods, body)[0] == 201
+    own = f"/api/v1/pods?fieldSelector=spec.nodeName%3D{ALICE}&limit=500"
+    status, found = served.ask(kubelet(ALICE), "GET", own)
+    assert (status, [pod["metadata"]["name"] for pod in found["items"]]) == (200, ["a"])
+    assert served.ask(kubelet(BOB), "GET", own)[0] == 403
+    assert served.ask(kubelet(ALICE), "GET", "/api/v1/pods")[0] == 403
+    evictions = [served.ask(kubelet(ALICE), "POST", f"{pods}/{name}/eviction", {})[0] for name in ("a", "b", "none")]
+    assert evictions == [201, 403, 404]
+    assert [pod["metadata"]["name"] for pod in served.ask(MASTER, "GET", "/api/v1/pods")[1]["items"]] == ["b"]
+
+
 def test_what_the_double_cannot_do_it_says(served: Served) -> None:
     assert served.ask(MASTER, "GET", f"{NODES}?watch=true")[0] == 501
+    assert served.ask(MASTER, "GET", f"{NODES}?fieldSelector=metadata.name%3Dx")[0] == 501
     assert served.ask(MASTER, "GET", "/api")[0] == 404
     served.join(ALICE)
     assert served.ask(MASTER, "PATCH", f"{NODES}/{ALICE}", {}, "application/json-patch+json")[0] == 415

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.fleet import BEGUN, COMMITTED, RESTARTING, SETTLING, SIZE, UNDOING, Fleet, cut_each_at, live_fleet
+from tests.lab.live import TIMER
 from tests.lab.scenario import BUCKET, WORKERS
+from tests.lab.steady_client import ApiConnection
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(2400)]
 
@@ -173,3 +175,39 @@ def test_a_node_that_was_changed_by_hand_says_so_takes_no_candidate_and_is_told_
         fleet.advance()
     assert fleet.rollout() is None
     assert worker.status()["drift"] == []
+
+
+@pytest.mark.nightly
+def test_what_is_read_at_boot_empties_the_machine_reboots_it_and_lets_pods_in_again(fleet: Fleet) -> None:
+    """The order that somebody who looks from afar sees: cordoned, empty, another boot, schedulable."""
+    scenario = fleet.scenario
+    admin = ApiConnection(scenario.coordinator("kubeconfig", "--ttl", "4h", capture=True))
+    fleet.publish_file("/etc/sysctl.d/60-lab.conf", "vm.swappiness = 7\n")
+    canary = fleet.in_order()[0]
+    name, before = canary.status()["node_name"], canary.boot_id()
+    pods = "/api/v1/namespaces/default/pods"
+    admin.ask("POST", pods, pod("on-the-canary", name))
+    admin.ask("POST", pods, pod("elsewhere", fleet.in_order()[1].status()["node_name"]))
+    canary.agent("sync")
+    scenario.wait_until_ready(canary.instance_id, other_boot_than=before)
+    canary.sh(f"systemctl stop {TIMER}")
+    canary.agent("sync")
+    status = canary.status()
+    assert (status["stage"], status["conditions"], status["choice"]) == ("ready", [], "candidate")
+    assert canary.sh("cat /proc/sys/vm/swappiness") == "7"
+    assert canary.boot_id() != before
+    assert canary.sh("journalctl --list-boots | wc -l") == "2", "once"
+    assert [one["metadata"]["name"] for one in admin.ask("GET", "/api/v1/pods")["items"]] == ["elsewhere"]
+    assert not admin.ask("GET", f"/api/v1/nodes/{name}")["spec"].get("unschedulable")
+    scenario.coordinator("rollout", "abort")
+
+
+def pod(name: str, node: str) -> dict[str, object]:
+    """As a scheduler has bound it; its image is on every machine."""
+    containers = [{"name": "pause", "image": "registry.k8s.io/pause:3.10.2"}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"nodeName": node, "containers": containers},
+    }

@@ -8,12 +8,14 @@ from typing import Any, Protocol
 
 from .etcd import Kept
 from .objects import Object, Target, apply, merge, only_status, parse_path, without_status
-from .rules import RBAC, Request, User, forbidden_changes, is_allowed
+from .rules import RBAC, Request, User, bound_node, forbidden_changes, forbidden_eviction, is_allowed
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 APPLY = "application/apply-patch+yaml"
 MERGES = ("application/strategic-merge-patch+json", "application/merge-patch+json")
 RBAC_RESOURCES = ("clusterroles", "clusterrolebindings", "roles", "rolebindings")
+EVICTION = "pods/eviction"
+OF_A_NODE = ("pods", "spec.nodeName")
 TRIES = 5  # of a patch that somebody else got in the way of
 
 
@@ -56,7 +58,9 @@ class Api:
         if request.verb == "get":
             return 200, self._found(target)
         if request.verb == "list":
-            return 200, self._list(target)
+            return 200, self._list(target, request.node)
+        if request.resource == EVICTION:
+            return self._evict(user, target)
         if request.verb == "delete":
             found = self._found(target)
             self._store.delete(target.key())
@@ -108,9 +112,17 @@ class Api:
             raise Refusal(404, "NotFound", f'{target.resource} "{target.name}" not found')
         return _at(kept.value, kept.revision)
 
-    def _list(self, target: Target) -> Object:
-        items = [_at(kept.value, kept.revision) for kept in self._store.below(target.collection_key)]
+    def _list(self, target: Target, node: str) -> Object:
+        kept = self._store.below(target.collection_key)
+        items = [_at(one.value, one.revision) for one in kept if not node or bound_node(one.value) == node]
         return {"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}
+
+    def _evict(self, user: User, target: Target) -> tuple[int, Object]:
+        """No budgets: the pod is gone at once."""
+        if wrong := forbidden_eviction(user, self._found(target)):
+            raise Refusal(403, "Forbidden", f'pods "{target.name}" is forbidden: {wrong}')
+        self._store.delete(target.key())
+        return 201, {"kind": "Status", "apiVersion": "v1", "status": "Success", "code": 201}
 
     def _rbac(self) -> list[Object]:
         keys = (Target(RBAC, "v1", resource).collection_key for resource in RBAC_RESOURCES)
@@ -118,13 +130,14 @@ class Api:
 
 
 def _request(target: Target, asked: Asked) -> Request:
-    if {"watch", "labelSelector", "fieldSelector"} & set(asked.query):
-        raise Refusal(501, "NotImplemented", "the double has no watch and no selectors")
+    selector, _, node = asked.query.get("fieldSelector", "").partition("=")
+    if {"watch", "labelSelector"} & set(asked.query) or (selector and (target.resource, selector) != OF_A_NODE):
+        raise Refusal(501, "NotImplemented", f"the double has no watch, and of selectors only {OF_A_NODE}")
     verb = ("get" if target.name else "list") if asked.method == "GET" else VERBS[asked.method]
-    if bool(target.name) == (verb in ("create", "list")):
-        raise Refusal(405, "MethodNotAllowed", f"{asked.method} {asked.path}")
     resource = f"{target.resource}/{target.subresource}" if target.subresource else target.resource
-    return Request(verb, target.group, resource, target.namespace, target.name)
+    if bool(target.name) == (verb in ("create", "list")) and (verb, resource) != ("create", EVICTION):
+        raise Refusal(405, "MethodNotAllowed", f"{asked.method} {asked.path}")
+    return Request(verb, target.group, resource, target.namespace, target.name, node)
 
 
 def _changed(old: Object, target: Target, asked: Asked) -> Object:

@@ -44,13 +44,17 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """verb: get, list, watch, create, update, patch, delete. resource: with its subresource, "nodes/status"."""
+    """verb: get, list, watch, create, update, patch, delete. resource: with its subresource, "nodes/status".
+
+    node: of a list of pods, the one that they are bound to.
+    """
 
     verb: str
     group: str
     resource: str
     namespace: str = ""
     name: str = ""
+    node: str = ""
 
 
 def is_allowed(user: User, request: Request, objects: Iterable[Object]) -> bool:
@@ -78,6 +82,17 @@ def forbidden_changes(user: User, request: Request, before: Object, after: Objec
     return ""
 
 
+def forbidden_eviction(user: User, pod: Object) -> str:
+    """NodeRestriction: why a kubelet may not evict this pod, "" when it may."""
+    if not user.node or bound_node(pod) == user.node:
+        return ""
+    return f"node {user.node!r} can only evict pods with spec.nodeName set to itself"
+
+
+def bound_node(pod: Object) -> str:
+    return str(pod.get("spec", {}).get("nodeName", ""))
+
+
 def _labels(value: Object) -> Mapping[str, str]:
     return dict(value.get("metadata", {}).get("labels") or {})
 
@@ -96,14 +111,19 @@ def _is_in(domain: str, names: tuple[str, ...]) -> bool:
 
 
 def _node_may(node: str, request: Request) -> bool:
-    """The Node authorizer, as far as a kubelet without pods needs it."""
+    """The Node authorizer, as far as a kubelet needs it that runs no pods of the API server's."""
     if not node:
         return False
     if (request.group, request.resource.partition("/")[0]) == ("", "nodes"):
         return request.verb == "create" or (request.verb in ("get", "update", "patch") and request.name == node)
     if (request.group, request.resource) == ("coordination.k8s.io", "leases"):
         return request.namespace == "kube-node-lease" and (request.verb == "create" or request.name == node)
-    return (request.group, request.resource, request.verb) == ("", "events", "create")
+    if (request.group, request.resource, request.verb) == ("", "pods", "list"):
+        return request.node == node
+    return (request.group, request.resource, request.verb) in (
+        ("", "events", "create"),
+        ("", "pods/eviction", "create"),
+    )
 
 
 def _rules(user: User, namespace: str, objects: list[Object]) -> Iterator[Object]:
