@@ -104,6 +104,7 @@ class Generations:
         """The manifest, under its digest."""
         digest = manifest_digest(manifest)
         if self.manifest(digest) is None:
+            self._files.sweep(GENERATIONS)  # of one that the power cut off, and that nobody asks for again
             self._write(_path(digest), manifest.model_dump_json(indent=1))
         return digest
 

@@ -52,7 +52,10 @@ class Files(Protocol):
         """Copy a large file into place, atomically and durably, root-owned."""
 
     def remove(self, path: str) -> None:
-        """A file or symlink; nothing happens if it is gone already."""
+        """A file or symlink, and what a write of it that was cut off left; nothing happens if it is gone already."""
+
+    def sweep(self, path: str) -> None:
+        """Remove what writes that were cut off left in a directory: in one that a single process writes to."""
 
     def list(self, path: str) -> Sequence[str]:
         """Names in a directory, sorted; empty if there is none."""

@@ -56,6 +56,9 @@ class MemoryFiles:
         entries.pop(inside, None)
         self.assets.pop(path, None)
 
+    def sweep(self, path: str) -> None:
+        """Nothing: a write is one step here."""
+
     def list(self, path: str) -> Sequence[str]:
         entries, inside = self._locate(path)
         prefix = f"{inside.rstrip('/')}/"

@@ -26,6 +26,11 @@ class Leftover:
             return True
         return any(host.files.read(path) is not None for path in self.paths)
 
+    def sweep(self, host: Host) -> None:
+        """Where nothing is left of it, a write of it may have been cut off."""
+        for path in self.paths:
+            host.files.remove(path)
+
     def remove(self, host: Host) -> None:
         """Make it as if it had never been wanted."""
         if isinstance(self.resource, Unit):

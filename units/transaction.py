@@ -237,6 +237,7 @@ class Transaction:
     def _removed(self, leftover: Leftover) -> Outcome:
         key = leftover.resource.key
         if not leftover.is_there(self._host):
+            leftover.sweep(self._host)
             return Outcome(key, "unchanged", 0.0)
         begun = self._host.clock.monotonic()
         leftover.remove(self._host)

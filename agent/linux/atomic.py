@@ -22,7 +22,7 @@ _TEMPORARY = re.compile(r"\..+\.tmp-[0-9a-f]{16}")
 
 
 def is_temporary(name: str) -> bool:
-    """What an interrupted write left behind; the next write of that file sweeps it."""
+    """What an interrupted write left behind; the next write of that file sweeps it, or its removal."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
@@ -33,7 +33,7 @@ def replacing(path: Path, *, mode: int, ids: Ids | None) -> Iterator[BinaryIO]:
     `path` is a real path whose directory exists. `ids` are the owner's numbers, None to keep the caller's.
     """
     with opened_directory(path.parent) as parent:
-        _sweep(parent, path.name)
+        sweep(parent, path.name)
         temporary = _temporary(path.name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, 0o600, dir_fd=parent)
@@ -55,7 +55,7 @@ def replacing(path: Path, *, mode: int, ids: Ids | None) -> Iterator[BinaryIO]:
 
 def replace_symlink(path: Path, target: str) -> None:
     with opened_directory(path.parent) as parent:
-        _sweep(parent, path.name)
+        sweep(parent, path.name)
         temporary = _temporary(path.name)
         os.symlink(target, temporary, dir_fd=parent)
         try:
@@ -119,8 +119,9 @@ def _temporary(name: str) -> str:
     return f".{name[:200]}.tmp-{secrets.token_hex(8)}"
 
 
-def _sweep(parent: Descriptor, name: str) -> None:
-    prefix = f".{name[:200]}.tmp-"
+def sweep(parent: Descriptor, name: str | None = None) -> None:
+    """Removes the temporaries of interrupted writes of that file, or of every file in the directory."""
+    prefix = "." if name is None else f".{name[:200]}.tmp-"
     for entry in os.listdir(parent):  # noqa: PTH208 (a descriptor, not a path)
         if entry.startswith(prefix) and is_temporary(entry):
             with suppress(FileNotFoundError):

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from agent.linux.atomic import Ids, explained, is_temporary, opened_directory, replace_symlink, replacing
+from agent.linux.atomic import Ids, explained, is_temporary, opened_directory, replace_symlink, replacing, sweep
 from agent.linux.owners import Owners, RealOwners, RecordedOwners
 from agent.linux.sandbox import Sandbox
 from units.errors import Fatal
@@ -103,8 +103,14 @@ class LinuxFiles:
         real = self._sandbox.resolve(path)
         gone = suppress(FileNotFoundError, NotADirectoryError)
         with explained("remove", path), gone, opened_directory(real.parent) as parent:
+            sweep(parent, real.name)
             os.unlink(real.name, dir_fd=parent)
             os.fsync(parent)
+
+    def sweep(self, path: str) -> None:
+        gone = suppress(FileNotFoundError, NotADirectoryError)
+        with explained("sweep", path), gone, opened_directory(self._sandbox.resolve(path)) as directory:
+            sweep(directory)
 
     def list(self, path: str) -> Sequence[str]:
         """Without the hidden temporaries of an interrupted write: they are nobody's file."""

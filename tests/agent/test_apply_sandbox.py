@@ -85,3 +85,16 @@ def test_a_manifest_that_makes_kubelet_ill_cut_before_any_change_is_undone_by_th
         assert (cut["end"], cut["quarantined"]) == ("undone", ["BAD"]), cut["before"]
         more = {one for one in cut["differences"] if not one.startswith(f"more: {CACHE}/sha256/")}
         assert more == expected, cut["before"]
+
+
+def test_an_apply_cut_before_any_change_leaves_nothing_in_the_way_of_the_next_manifest(tmp_path: Path) -> None:
+    """Nobody asks again for the one that was cut off: what it half wrote is swept all the same."""
+    found = cuts_of("bad-then-good", tmp_path)
+    assert (found["uncut"], len(found["cuts"]) >= 50) == ("undone", True)
+    assert covered(found) == torn(found) == {"journal", "generation", "switch", "undo", "quarantine"}
+    for cut in found["cuts"]:
+        demand_settled(cut, "NEW")
+        undone = cut["phase"] == "undoing"  # then it is undone to the end first, and known as bad
+        assert (cut["end"], cut["quarantined"]) == ("committed", ["BAD"] if undone else []), cut["before"]
+        quarantine = {"more: /var/lib/bootwright/quarantine.json"} if undone else set()
+        assert set(cut["differences"]) - BEGUN_IN_VAIN == AFTER_ANOTHER | quarantine, cut["before"]

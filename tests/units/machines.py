@@ -93,7 +93,7 @@ class Killed(BaseException):
 # Every port method that changes something, in the machine or outside it. `test_every_port_method_is_classified` keeps
 # it complete.
 CHANGING: dict[str, frozenset[str]] = {
-    "files": frozenset({"write", "set_attributes", "make_directory", "symlink", "install", "remove"}),
+    "files": frozenset({"write", "set_attributes", "make_directory", "symlink", "install", "remove", "sweep"}),
     "systemd": frozenset({"reload_daemon", "enable", "start", "restart", "stop", "reboot"}),
     "kernel": frozenset({"set_sysctl", "load_module"}),
     "users": frozenset({"create"}),

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -462,3 +463,36 @@ def test_errors_of_ours_pass_through_an_explanation_unchanged() -> None:
     with pytest.raises(Fatal) as other, explained("write", "/a"):
         raise OSError(errno.EIO, "ignored")
     assert (other.value.code, str(other.value)) == ("file-failed", "cannot write /a: Input/output error")
+
+
+def test_what_a_write_that_was_cut_off_left_goes_with_its_file_or_with_all_of_its_directory(
+    files: LinuxFiles, tmp_path: Path
+) -> None:
+    write(files, "/d/whole")
+    left = [tmp_path / "d" / f".{name}.tmp-{'0' * 16}" for name in ("whole", "absent", "other")]
+    for path in left:
+        path.write_bytes(b"half")
+    files.remove("/d/whole")
+    files.remove("/d/absent")
+    assert [path.name for path in (tmp_path / "d").iterdir()] == [left[2].name]
+    write(files, "/d/.hidden.tmp")
+    files.sweep("/d")
+    files.sweep("/nowhere")
+    assert [path.name for path in (tmp_path / "d").iterdir()] == [".hidden.tmp"]
+
+
+def test_a_directory_on_the_way_is_open_from_its_first_moment(files: LinuxFiles, monkeypatch: Any) -> None:
+    """With its mode after it, a power cut in between would leave it closed to all but root, for good."""
+
+    def cut_off(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    before = os.umask(0o022)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "chmod", cut_off)
+            with pytest.raises(KeyboardInterrupt):
+                write(files, "/on/the/way")
+    finally:
+        os.umask(before)
+    assert files.read("/on").mode == 0o755
