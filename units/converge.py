@@ -13,6 +13,7 @@ from units.plan import Plan
 from units.report import Failure, Outcome, Report
 from units.resource import Resource
 
+NOT_CONVERGED = "not-converged"
 Observer = Callable[[Resource, int, int], None]  # resource about to be looked at, its number, of how many
 
 
@@ -57,5 +58,5 @@ def _one(resource: Resource, host: Host, *, dry_run: bool) -> Outcome:
     if left is not None:
         message = f"{resource.key}: applied, and still: {left.summary}"
         remedy = "something else keeps changing it: look for a second manager of this node"
-        return Outcome(resource.key, "failed", seconds(), change, Failure("not-converged", message, remedy, 4))
+        return Outcome(resource.key, "failed", seconds(), change, Failure(NOT_CONVERGED, message, remedy, 4))
     return Outcome(resource.key, "changed", seconds(), change)

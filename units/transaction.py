@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from units.actions import Action, Disruption
 from units.applied import Applied, End
-from units.converge import Observer, silent
+from units.converge import NOT_CONVERGED, Observer, silent
 from units.disturbing import (
     ask_reboot,
     disturbance,
@@ -273,9 +273,11 @@ class Transaction:
 def _is_the_worlds(failure: Failure) -> bool:
     """Whether waiting may help: a store or an issuer that does not answer.
 
-    A unit that does not come up is the manifest's own doing, although its start may be tried again.
+    A unit that does not come up, or is gone a moment after it came, is the manifest's own doing, although its start
+    may be tried again.
     """
-    return failure.exit_code == Retryable.exit_code and not failure.code.startswith("unit-")
+    own = failure.code.startswith("unit-") or failure.code == NOT_CONVERGED
+    return failure.exit_code == Retryable.exit_code and not own
 
 
 def _because(journal: Journal, reason: str) -> Journal:

@@ -1,7 +1,7 @@
 """A machine goes from one manifest to the next whole, or stays on what it had, whatever cuts it off and when."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from units.generations import JOURNAL, QUARANTINE, Generations, Journal
 from units.health import KUBELET_HEALTH
 from units.host import Answer, Host, Probes
 from units.manifest import Components, ExtraFile, KubeProxy, Manifest, manifest_digest
-from units.memory import MemoryHost
+from units.memory import MemoryHost, MemorySystemd
 from units.plan import plan
 from units.services.kubelet import CONFIG
 from units.transaction import MOST_ATTEMPTS, Transaction
@@ -137,6 +137,33 @@ def test_a_manifest_that_makes_the_node_ill_is_undone_and_remembered(role: str) 
     assert set(kept.quarantine) == {manifest_digest(BAD[role])}
     assert kept.journal is None
     assert converge(plan(OLD[role], FACTS), machine.host).changed == ()
+
+
+class ShortLivedKubeletDouble(MemorySystemd):
+    """kubelet is gone before anybody looks, with a poisoned configuration."""
+
+    def _run(self, unit: str) -> None:
+        super()._run(unit)
+        config = self.files.read(CONFIG)
+        if (
+            unit == "kubelet.service"
+            and config is not None
+            and f"maxPods: {POISON}".encode() in (config.content or b"")
+        ):
+            self.active.discard(unit)
+
+
+def test_a_manifest_whose_kubelet_is_gone_at_once_is_undone_in_the_same_run() -> None:
+    """It is not waited for, as a store or an issuer would be: in the lab such a node stayed ill for three polls."""
+    machine = on("node")
+    systemd = ShortLivedKubeletDouble(
+        **{one.name: getattr(machine.systemd, one.name) for one in fields(machine.systemd)}
+    )
+    applied = transaction(replace(host_of(machine), systemd=systemd)).apply(BAD["node"])
+    assert (applied.end, applied.running) == ("undone", manifest_digest(OLD["node"]))
+    assert applied.failure is not None
+    assert "kubelet.service" in applied.failure.message
+    assert leftovers(machine, OLD["node"]) == set()
 
 
 def test_what_was_ill_before_is_not_the_new_manifests_fault() -> None:
