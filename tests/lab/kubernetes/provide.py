@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.lab.cache import locked
 from tests.lab.kubernetes.archives import ImageSource, write_archive
 from units.kubelet_fields import kubelet_fields
 
@@ -36,7 +37,8 @@ def provide(folder: Path) -> Provided:
     """From KUBERNETES_BIN_DIR if it is set, else the doubles; archives are written into `folder` once."""
     folder.mkdir(parents=True, exist_ok=True)
     given = os.environ.get("KUBERNETES_BIN_DIR")
-    return _real(Path(given), folder) if given else _doubles(folder)
+    with locked("kubernetes"):  # two labs that begin at once write the same files
+        return _real(Path(given), folder) if given else _doubles(folder)
 
 
 def _real(binaries: Path, folder: Path) -> Provided:
