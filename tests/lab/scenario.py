@@ -277,7 +277,7 @@ class Scenario:
         self.screen.command(("coordinator", *command))
         program = Path(sys.executable).with_name("coordinator")
         environment = {**os.environ, **self.operator_environment()}
-        environment.pop("COLUMNS", None)  # pytest-xdist's workers have one: no table of 80 columns names a machine whole
+        environment.pop("COLUMNS", None)  # xdist's workers have 80: no such table names a machine whole
         return subprocess.run([str(program), *command], env=environment, text=True, check=False, timeout=600, **streams)
 
     def down(self) -> None:
