@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands.assets import size_text
+from coordinator.commands.catalogue import add_to_catalogue, size_text
 from coordinator.commands.options import ClusterName, EndpointUrl, File, Json, Keys, Region, StoreUrl
-from coordinator.console import note, print_json, say, show_table
+from coordinator.console import print_json, show_table
 
 HELP = """The agent itself, for images that were not baked: user-data installs it from the bucket, by its hash."""
 
@@ -50,25 +50,12 @@ def publish(
     from tempfile import TemporaryDirectory
 
     from coordinator.agent_bundle import make_bundle
-    from coordinator.assets import label, record, upload_all
-    from coordinator.console import upload_progress
     from coordinator.location import Where, locate
-    from coordinator.operator import operator_name
 
     here = locate(Where(file, store, cluster, region, endpoint_url, keys))
-    repository = here.open_repository()
-    repository.read()  # a wrong key directory shows before anything is sent
-    with TemporaryDirectory(prefix="bootwright-") as scratch, upload_progress() as watch:
-        upload = make_bundle(wheelhouse, packer, Path(scratch) / "agent.tar")
-        (added,) = upload_all(repository.store, [upload], watch)
-    entry = added.upload.entry
-    verb = "was there" if added.was_there else "uploaded"
-    say(f"{label(entry)}  {verb}, {size_text(entry.size)}, sha256 {entry.sha256}")
-    committed = record(repository, here.signing_keys(), [entry], by=operator_name())
-    if committed is None:
-        note("the catalogue has it already; nothing was signed")
-    else:
-        note(f"signed into the catalogue (targets {committed.state.targets.version}); print the user-data again")
+    with TemporaryDirectory(prefix="bootwright-") as scratch:
+        bundle = Path(scratch) / "agent.tar"
+        add_to_catalogue(here, lambda: [make_bundle(wheelhouse, packer, bundle)], then="print the user-data again")
 
 
 @app.command("list", help=LIST_HELP, short_help="Show the published bundles.")

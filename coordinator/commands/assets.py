@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coordinator.commands.catalogue import add_to_catalogue, size_text
 from coordinator.commands.options import ClusterName, EndpointUrl, File, Json, Keys, Region, StoreUrl
-from coordinator.console import note, print_json, say, show_table
+from coordinator.console import print_json, show_table
 
 if TYPE_CHECKING:
-    from coordinator.assets import Added, Upload
-    from coordinator.store import Store
+    from coordinator.assets import Upload
 
 HELP = """Binaries and container images that nodes get, each named by its hash in the signed manifest."""
 DEFAULT_DIRECTORY = "/usr/local/bin/"
@@ -59,23 +59,11 @@ def add(
     endpoint_url: EndpointUrl = None,
     keys: Keys = None,
 ) -> None:
-    from coordinator.assets import label, record
     from coordinator.location import Where, locate
-    from coordinator.operator import operator_name
 
     uploads = _uploads(files, name=name, path=path, mode=mode, image=image)
     here = locate(Where(file, store, cluster, region, endpoint_url, keys))
-    repository = here.open_repository()
-    repository.read()  # a wrong key directory shows before gigabytes are sent
-    for added in _upload_all(repository.store, uploads):
-        entry = added.upload.entry
-        verb = "was there" if added.was_there else "uploaded"
-        say(f"{label(entry)}  {verb}, {size_text(entry.size)}, sha256 {entry.sha256}")
-    committed = record(repository, here.signing_keys(), [each.entry for each in uploads], by=operator_name())
-    if committed is None:
-        note("the catalogue has it already; nothing was signed")
-    else:
-        note(f"signed into the catalogue (targets {committed.state.targets.version}); the next publish uses it")
+    add_to_catalogue(here, lambda: uploads, then="the next publish uses it")
 
 
 @app.command("list", help=LIST_HELP, short_help="Show the signed catalogue.")
@@ -124,22 +112,3 @@ def _uploads(files: list[Path], *, name: str | None, path: str, mode: str, image
         )
         for each in files
     ]
-
-
-def _upload_all(store: "Store", uploads: "list[Upload]") -> "list[Added]":
-    from coordinator.assets import upload_all
-    from coordinator.console import upload_progress
-
-    with upload_progress() as watch:
-        return upload_all(store, uploads, watch)
-
-
-def size_text(size: int) -> str:
-    if size < 1024:
-        return f"{size} B"
-    value = size / 1024
-    for unit in ("KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"
