@@ -167,6 +167,16 @@ def ha_cluster(directory: Path) -> Iterator[HaCluster]:
         yield cluster
 
 
+@contextmanager
+def ready_ha_cluster(directory: Path) -> Iterator[HaCluster]:
+    """With a machine for each member, all of them ready."""
+    with ha_cluster(directory) as cluster:
+        for member in MEMBERS:
+            cluster.launch(member)
+        cluster.wait_until_ready()
+        yield cluster
+
+
 class Writer:
     """Puts numbers into etcd all the time, through whoever serves, and keeps what was acknowledged."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.ha import HaCluster, ha_cluster
+from tests.lab.ha import HaCluster, ready_ha_cluster
 from tests.lab.live import TIMER
 from tests.lab.rotation import SYNC, Rotation
 from tests.lab.steady_client import SteadyClient, answers
@@ -14,10 +14,7 @@ pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.nightly, pytest.mar
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HaCluster]:
-    with ha_cluster(tmp_path_factory.mktemp("ca-rotation-ha")) as cluster:
-        for member in cluster.volumes:
-            cluster.launch(member)
-        cluster.wait_until_ready()
+    with ready_ha_cluster(tmp_path_factory.mktemp("ca-rotation-ha")) as cluster:
         yield cluster
 
 

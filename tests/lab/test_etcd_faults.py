@@ -7,12 +7,11 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lab.ha import MEMBERS, HaCluster, Writer, ha_cluster
+from tests.lab.ha import MEMBERS, HaCluster, Writer, ready_ha_cluster
 from tests.lab.live import LiveNode
 from tests.lab.network import LAB, tap_name
 
@@ -24,18 +23,8 @@ MOUNT = "/var/lib/etcd/main"
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HaCluster]:
-    with ha_cluster(tmp_path_factory.mktemp("faults")) as cluster:
-        for member in MEMBERS:
-            cluster.launch(member)
-        cluster.wait_until_ready()
+    with ready_ha_cluster(tmp_path_factory.mktemp("faults")) as cluster:
         yield cluster
-
-
-@pytest.fixture
-def writer(cluster: HaCluster, tmp_path: Path) -> Iterator[Writer]:
-    with Writer(cluster, tmp_path / "writer") as writer:
-        writer.wait_for_more()
-        yield writer
 
 
 def healed(cluster: HaCluster, writer: Writer) -> None:

@@ -2,29 +2,18 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.lab.ha import MEMBERS, HaCluster, Writer, ha_cluster
+from tests.lab.ha import MEMBERS, HaCluster, Writer, ready_ha_cluster
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.nightly, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HaCluster]:
-    with ha_cluster(tmp_path_factory.mktemp("survival")) as cluster:
-        for member in MEMBERS:
-            cluster.launch(member)
-        cluster.wait_until_ready()
+    with ready_ha_cluster(tmp_path_factory.mktemp("survival")) as cluster:
         yield cluster
-
-
-@pytest.fixture
-def writer(cluster: HaCluster, tmp_path: Path) -> Iterator[Writer]:
-    with Writer(cluster, tmp_path / "writer") as writer:
-        writer.wait_for_more()
-        yield writer
 
 
 def healed(cluster: HaCluster, writer: Writer) -> None:
