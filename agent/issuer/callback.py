@@ -6,6 +6,7 @@ VPC nobody answers from another machine's address; a thief's request has another
 """
 
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,11 +19,17 @@ Ask = Callable[[str, int], str]
 """The digest that (address, port) tells. OSError if nobody does."""
 
 
-def ask(address: str, port: int) -> str:
-    """At most 64 bytes, and three seconds to connect and for each of them that has not come."""
-    with socket.create_connection((address, port), timeout=_SECONDS) as connection:
+def ask(address: str, port: int, seconds: float = _SECONDS) -> str:
+    """At most 64 bytes, and `seconds` for all of it: who drips a byte now and then would hold a worker."""
+    until = time.monotonic() + seconds
+    with socket.create_connection((address, port), timeout=seconds) as connection:
         found = b""
-        while len(found) < _DIGEST_BYTES and (more := connection.recv(_DIGEST_BYTES - len(found))):
+        while len(found) < _DIGEST_BYTES:
+            if (left := until - time.monotonic()) <= 0:
+                raise TimeoutError(f"{len(found)} of {_DIGEST_BYTES} bytes in {seconds:g} s")
+            connection.settimeout(left)
+            if not (more := connection.recv(_DIGEST_BYTES - len(found))):
+                break
             found += more
     return found.decode("ascii", errors="replace")
 
