@@ -11,7 +11,7 @@ from tests.lab.ha import MEMBERS, HaCluster, ha_cluster
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(3600)]
 
-SEEDS = int(os.environ.get("BOOTWRIGHT_LAB_SEEDS", "1"))  # 20 in the nightly run; tests/etcd_machines has 3 in each
+SEEDS = int(os.environ.get("BOOTWRIGHT_LAB_SEEDS", "3"))  # 20 in the nightly run
 
 
 @pytest.fixture(scope="module")
