@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab import cache, wheelhouse
+from tests.lab.bases import DEBIAN_13, Base
 from tests.lab.kernel import KEYRING, MIRROR, kernel
 from tests.lab.layers import SCRIPTS, Layer, build
 from tests.lab.run import CommandFailed, run
 from tests.lab.ssh import Keys, keys
 
-SUITE = "trixie"
 PACKER = cache.CHECKOUT / "packer"
 OVERLAY = Path(__file__).parent / "rootfs"
 CHROOT = SCRIPTS / "chroot.bash"
@@ -65,31 +65,32 @@ def find(image_id: str) -> Image:
     return Image(image_id, path)
 
 
-def debian_layer() -> Layer:
+def debian_layer(base: Base = DEBIAN_13) -> Layer:
     uml = kernel()
     environment = {
-        "SUITE": SUITE,
+        "SUITE": base.suite,
         "MIRROR": MIRROR,
         "KEYRING": str(KEYRING),
         "APT_CACHE": str(cache.folder("apt")),
         "MODULES": str(uml.modules),
     }
-    return Layer("debian", None, "debian.sh", environment, inputs=(SUITE, MIRROR, uml.release, CHROOT))
+    inputs = (base.suite, MIRROR, uml.release, CHROOT)
+    return Layer(f"{base.layers}debian", None, "debian.sh", environment, inputs)
 
 
-def packages_layer() -> Layer:
+def packages_layer(base: Base = DEBIAN_13) -> Layer:
     environment = {"PACKER": str(PACKER), "APT_CACHE": str(cache.folder("apt"))}
     presets = PACKER / "rootfs/etc/systemd/system-preset"
     inputs = (CHROOT, PACKER / "install.sh", PACKER / "packages.txt", presets)
-    return Layer("packages", debian_layer(), "packages.sh", environment, inputs)
+    return Layer(f"{base.layers}packages", debian_layer(base), "packages.sh", environment, inputs)
 
 
-def python_layer() -> Layer:
-    packages = packages_layer()
-    wheels = wheelhouse.dependencies(debian_layer())
+def python_layer(base: Base = DEBIAN_13) -> Layer:
+    packages = packages_layer(base)
+    wheels = wheelhouse.dependencies(debian_layer(base), base)
     environment = {"PACKER": str(PACKER), "WHEELHOUSE": str(wheels)}
     inputs = (wheels / "requirements.txt", PACKER / "python.sh")
-    return Layer("python", packages, "python.sh", environment, inputs)
+    return Layer(f"{base.layers}python", packages, "python.sh", environment, inputs)
 
 
 def lab_layer(python: Layer, wheels: Path, assets: Path, asset_digests: Sequence[str]) -> Layer:

@@ -1,6 +1,6 @@
 """Packer's own build of packer/, in the lab: from a published image to an AMI, through nothing but EC2 and ssh.
 
-    python -m tests.lab.packer       builds the image of this checkout; prints its id and path
+    python -m tests.lab.packer [BASE]      builds the image of this checkout; prints its id and path
 
 Debian's Packer is 1.6: it has the amazon-ebs builder in it, and knows neither the block that fetches plugins nor the
 settings of newer builders, which packer/ marks (docs/image.md). Everything else it runs as it is.
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab import cache, image, stock, wheelhouse
+from tests.lab.bases import BASES, DEBIAN_13, Base
 from tests.lab.progress import step
 from tests.lab.region.client import LabClient
 from tests.lab.region.lab import Lab
@@ -61,9 +62,9 @@ def template(target: Path, source: Path = image.PACKER) -> Path:
     return target
 
 
-def wheels(target: Path) -> Path:
+def wheels(target: Path, base: Base = DEBIAN_13) -> Path:
     """The wheelhouse of this checkout in the new folder `target`."""
-    shutil.copytree(wheelhouse.dependencies(image.debian_layer()), target)
+    shutil.copytree(wheelhouse.dependencies(image.debian_layer(base), base), target)
     wheelhouse.bootwright(target)
     return target
 
@@ -108,34 +109,35 @@ def packer_build(lab: LabClient, folder: Path, variables: Mapping[str, str]) -> 
     return Outcome(done.returncode, done.stdout, made[-1] if made else "")
 
 
-def build(assets: Sequence[tuple[Path, str]] = ()) -> image.Image:
+def build(assets: Sequence[tuple[Path, str]] = (), base: Base = DEBIAN_13) -> image.Image:
     """The AMI that Packer makes of this checkout, with `assets` (file, sha256) baked in; cached by all its inputs.
 
     Runs a region of its own meanwhile. Raises CommandFailed with the end of what Packer said.
     """
-    base = stock.stock(prepared=True)
+    source = stock.stock(prepared=True, base=base)
     with cache.locked("packer-image"):
-        record = cache.folder("packer-builds") / f"{_key(base, assets)}.json"
+        record = cache.folder("packer-builds") / f"{_key(source, assets)}.json"
         if record.exists():
             known = json.loads(record.read_text())
             if Path(known["path"]).exists():
                 _note_use(Path(known["path"]))
                 return image.Image(known["id"], Path(known["path"]))
-        with step("building the image with Packer, on a machine of the lab"):
-            made = _built(base, assets)
+        with step(f"building the image with Packer from {base.name}, on a machine of the lab"):
+            made = _built(base, source, assets)
         record.write_text(json.dumps({"id": made.id, "path": str(made.path)}))
         _prune(made.path)
     return made
 
 
-def _built(base: image.Image, assets: Sequence[tuple[Path, str]]) -> image.Image:
+def _built(base: Base, source: image.Image, assets: Sequence[tuple[Path, str]]) -> image.Image:
     with tempfile.TemporaryDirectory(dir=cache.folder()) as scratch:
         folder = template(Path(scratch) / "packer")
         variables = {
-            "wheelhouse": str(wheels(Path(scratch) / "wheelhouse")),
+            "base": base.name,
+            "wheelhouse": str(wheels(Path(scratch) / "wheelhouse", base)),
             "assets": str(bundle(Path(scratch) / "assets", assets)),
         }
-        with Lab(Path(scratch) / "lab", RegionSettings(image_id=base.id, balancer=False)) as lab:
+        with Lab(Path(scratch) / "lab", RegionSettings(image_id=source.id, balancer=False)) as lab:
             outcome = packer_build(lab, folder, variables)
             (cache.folder("logs") / "packer.log").write_text(outcome.said)
             if outcome.returncode or not outcome.ami:
@@ -147,10 +149,10 @@ def _built(base: image.Image, assets: Sequence[tuple[Path, str]]) -> image.Image
     return made
 
 
-def _key(base: image.Image, assets: Sequence[tuple[Path, str]]) -> str:
+def _key(source: image.Image, assets: Sequence[tuple[Path, str]]) -> str:
     code = (path for name in wheelhouse.DISTRIBUTION if (path := cache.CHECKOUT / name).exists())
     digests = sorted(sha256 for _, sha256 in assets)
-    return cache.digest(base.id, image.PACKER, wheelhouse.LOCK, *code, *digests)[:16]
+    return cache.digest(source.id, image.PACKER, wheelhouse.LOCK, *code, *digests)[:16]
 
 
 def _note_use(path: Path) -> None:
@@ -171,7 +173,7 @@ def _words(variables: Mapping[str, str]) -> list[str]:
 
 def main() -> int:
     try:
-        made = build()
+        made = build(base=BASES[sys.argv[1]] if sys.argv[1:] else DEBIAN_13)
     except CommandFailed as error:
         sys.stderr.write(f"packer: {error}\n")
         return 1

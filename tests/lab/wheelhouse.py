@@ -1,6 +1,7 @@
 """The wheelhouse: every Python package of the node image as a wheel, fetched and built outside the image.
 
-    python -m tests.lab.wheelhouse DIR      for Packer: all of packer/install.sh's WHEELHOUSE in DIR
+    python -m tests.lab.wheelhouse DIR [BASE]      for Packer: all of packer/install.sh's WHEELHOUSE in DIR, for the
+                                                   Python of debian-13 or debian-12
 
 An image build must not depend on the network, and inside it pip has neither the host's certificates nor its settings.
 """
@@ -15,17 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab import cache, sdists
+from tests.lab.bases import BASES, DEBIAN_13, Base
 from tests.lab.layers import Layer, build_once
 from tests.lab.progress import step
 from tests.lab.run import CommandFailed, run
 
 LOCK = cache.CHECKOUT / "requirements/agent.txt"
-PYTHON = "3.13"  # Debian 13's
-# Debian 13 has glibc 2.41; pip takes each of these as exactly that tag.
-PLATFORMS = (
-    *(f"manylinux_2_{minor}_x86_64" for minor in (39, 34, 31, 28, 24, 17, 12, 5)),
-    *("manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"),
-)
 SOURCE_ONLY = ("etcd3", "systemd-python")  # PyPI has no wheels of these
 DISTRIBUTION = ("agent", "coordinator", "units", "pki", "pyproject.toml", "README.md")
 
@@ -40,26 +36,29 @@ class Requirement:
         return frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", self.text))
 
 
-def dependencies(debian: Layer) -> Path:
-    """A folder of wheels and a requirements.txt with their sha256; what PyPI has no wheel of is built in a `debian`."""
-    wanted = cache.folder("wheelhouses") / cache.digest(LOCK, PYTHON, *PLATFORMS, debian.key)[:16]
-    with cache.locked("wheelhouse"):
+def dependencies(debian: Layer, base: Base = DEBIAN_13) -> Path:
+    """A folder of wheels and a requirements.txt with their sha256; what PyPI has no wheel of is built in `debian`.
+
+    debian: the layer of that base.
+    """
+    wanted = cache.folder("wheelhouses") / cache.digest(LOCK, base.python, *base.platforms, debian.key)[:16]
+    with cache.locked(f"{base.layers}wheelhouse"):
         if not wanted.exists():
             with tempfile.TemporaryDirectory(dir=cache.folder()) as scratch:
                 wheels = Path(scratch) / "wheels"
                 wheels.mkdir()
-                _collect(debian, Path(scratch), wheels)
+                _collect(debian, base, Path(scratch), wheels)
                 wheels.chmod(0o755)
                 wheels.rename(wanted)
     return wanted
 
 
-def _collect(debian: Layer, scratch: Path, wheels: Path) -> None:
+def _collect(debian: Layer, base: Base, scratch: Path, wheels: Path) -> None:
     locked = requirements(LOCK.read_text())
     ready = tuple(item for item in locked if item.name not in SOURCE_ONLY)
     with step(f"wheels of {len(ready)} locked packages"):
-        platforms = [word for tag in PLATFORMS for word in ("--platform", tag)]
-        only = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", PYTHON, *platforms]
+        platforms = [word for tag in base.platforms for word in ("--platform", tag)]
+        only = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", base.python, *platforms]
         _pip_download(ready, wheels, scratch, *only)
     with step(f"wheels of {', '.join(SOURCE_ONLY)} from source"):
         sources = scratch / "sources"
@@ -68,7 +67,7 @@ def _collect(debian: Layer, scratch: Path, wheels: Path) -> None:
             if item.name in SOURCE_ONLY:
                 sdists.fetch(item.name, item.hashes, sources)
         environment = {"SOURCES": str(sources), "WHEELS": str(wheels), "APT_CACHE": str(cache.folder("apt"))}
-        build_once(Layer("toolbox", debian, "toolbox.sh", environment, inputs=()))
+        build_once(Layer(f"{base.layers}toolbox", debian, "toolbox.sh", environment, inputs=()))
     (wheels / "requirements.txt").write_text(relock(locked, wheels))
 
 
@@ -120,7 +119,7 @@ def bootwright(target: Path) -> Path:
 def main(arguments: list[str]) -> int:
     from tests.lab.image import debian_layer
 
-    if len(arguments) != 1 or arguments[0].startswith("-"):
+    if len(arguments) not in (1, 2) or arguments[0].startswith("-") or not set(arguments[1:]) <= set(BASES):
         print(__doc__, file=sys.stderr)
         return 2
     target = Path(arguments[0])
@@ -129,7 +128,8 @@ def main(arguments: list[str]) -> int:
         print(f"{target} is not empty", file=sys.stderr)
         return 2
     try:
-        shutil.copytree(dependencies(debian_layer()), target, dirs_exist_ok=True)
+        base = BASES[arguments[1]] if arguments[1:] else DEBIAN_13
+        shutil.copytree(dependencies(debian_layer(base), base), target, dirs_exist_ok=True)
         bootwright(target)
     except CommandFailed as error:
         print(f"wheelhouse: {error}", file=sys.stderr)
