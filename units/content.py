@@ -1,14 +1,11 @@
 """InstalledAsset and LoadedImage: content-addressed bytes that the manifest names by sha256."""
 
-import json
 from dataclasses import dataclass
 
 from units.files import digest
 from units.host import FileState, Host
 from units.manifest import Asset, Image
 from units.resource import Change, Description
-
-LOADED = "/var/lib/bootwright/images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,11 @@ class InstalledAsset:
 
 @dataclass(frozen=True, slots=True)
 class LoadedImage:
-    """An image archive in containerd. The stamp says which archive a tag was loaded from: tags alone can lie."""
+    """An image archive in containerd, since this boot or since the image was baked.
+
+    containerd knows it by a digest of its own, and the manifest names the archive's: whoever loads an image writes down
+    which target came of which archive (`units.host.HeldImage`). A tag alone can lie.
+    """
 
     image: Image
 
@@ -52,26 +53,16 @@ class LoadedImage:
         return f"image:{self.image.reference}"
 
     def check(self, host: Host) -> Change | None:
-        if not host.images.present(self.image.reference):
+        held = host.images.held(self.image.reference)
+        if held is None:
             return Change(f"load sha256:{self.image.sha256[:12]}")
-        stamp = host.files.read(self._stamp)
-        if stamp is None or stamp.content != self._record:
-            return Change(f"load again: not known to come from sha256:{self.image.sha256[:12]}")
+        if held.archive != self.image.sha256:
+            return Change(f"load again: {held.target[:19]} does not come from sha256:{self.image.sha256[:12]}")
         return None
 
     def apply(self, host: Host) -> None:
         archive = host.assets.obtain(self.image.sha256, self.image.size)
-        host.images.load(archive, self.image.reference)
-        host.files.write(self._stamp, self._record, mode=0o644, owner="root", group="root")
+        host.images.load(archive, self.image.sha256, self.image.reference)
 
     def describe(self) -> Description:
         return Description(self.key, (f"archive sha256:{self.image.sha256}",))
-
-    @property
-    def _stamp(self) -> str:
-        name = self.image.reference.replace("/", "_").replace(":", "_")
-        return f"{LOADED}/{name}.json"
-
-    @property
-    def _record(self) -> bytes:
-        return (json.dumps({"archive": self.image.sha256, "reference": self.image.reference}) + "\n").encode()

@@ -206,13 +206,21 @@ class Assets(Protocol):
         """Path of a local file with exactly this content: baked into the image, or fetched once and checked."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldImage:
+    """What a name leads to in containerd, kept from kubelet's garbage collection."""
+
+    target: str  # sha256:... of its manifest or index
+    archive: str  # sha256 of the archive that this very target was loaded from; "" if nobody knows
+
+
 class Images(Protocol):
     """containerd's image store, namespace k8s.io."""
 
-    def present(self, reference: str) -> bool: ...
+    def held(self, reference: str) -> HeldImage | None: ...
 
-    def load(self, archive: str, reference: str) -> None:
-        """Import and pin against kubelet's garbage collection; Fatal if the archive does not hold `reference`."""
+    def load(self, archive: str, sha256: str, reference: str) -> None:
+        """Import the file `archive`, whose sha256 was checked, and pin; Fatal if it does not hold `reference`."""
 
 
 @dataclass(frozen=True, slots=True)

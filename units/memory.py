@@ -18,7 +18,7 @@ from units.errors import Fatal, Retryable
 from units.etcd_members import EtcdAccess, NoEtcd
 from units.etcd_restore import EtcdStorage
 from units.health import KUBELET_HEALTH
-from units.host import Account, Answer, Host, MountState, UnitState
+from units.host import Account, Answer, HeldImage, Host, MountState, UnitState
 from units.memory_cloud import MemoryRecords, MemoryVolumes
 from units.memory_etcd import MemoryEtcdStorage
 from units.memory_files import MemoryFiles
@@ -209,14 +209,15 @@ class MemoryAssets:
 
 @dataclass
 class MemoryImages:
-    loaded: set[str] = field(default_factory=set)
+    loaded: dict[str, str] = field(default_factory=dict)  # reference -> the archive's sha256
 
-    def present(self, reference: str) -> bool:
-        return reference in self.loaded
+    def held(self, reference: str) -> HeldImage | None:
+        archive = self.loaded.get(reference)
+        return None if archive is None else HeldImage(f"sha256:{archive}", archive)
 
-    def load(self, archive: str, reference: str) -> None:
+    def load(self, archive: str, sha256: str, reference: str) -> None:
         del archive
-        self.loaded.add(reference)
+        self.loaded[reference] = sha256
 
 
 @dataclass

@@ -112,7 +112,7 @@ class World:
 
     enabled: set[str] = field(default_factory=set)
     accounts: dict[str, Account] = field(default_factory=dict)
-    images: set[str] = field(default_factory=set)
+    images: dict[str, str] = field(default_factory=dict)
     cordoned: bool = False
 
 
