@@ -1,6 +1,9 @@
 """What is in the image: image.json for the agent, sbom.json (CycloneDX 1.5) for whoever has to answer for it.
 
-inventory.py PREFIX      on the image, with its own python3; PREFIX is /opt/bootwright
+inventory.py PREFIX              on the image, with its own python3; PREFIX is /opt/bootwright
+inventory.py PREFIX --check      writes nothing; prints a line for every file that does not say what is there
+
+Written again for the same content, a file stays as it is: it tells when that was first there.
 """
 
 import hashlib
@@ -12,13 +15,30 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 Component = dict[str, object]
+Document = dict[str, Any]
 PACKAGES = {"containerd": "containerd", "runc": "runc", "etcd": "etcd-server"}  # where no version is pinned
+REPLACED = {"containerd": ("containerd",), "runc": ("runc",), "etcd": ("etcd-server", "etcd-client")}
 
 
 def main() -> int:
     prefix = Path(sys.argv[1])
+    image, bill = documents(prefix)
+    written = {prefix / "image.json": image, prefix / "sbom.json": bill}
+    for path, document in written.items():
+        if without_times(read(path)) == without_times(document):
+            continue
+        if "--check" in sys.argv[2:]:
+            sys.stdout.write(f"{path} does not say what is in the image: {difference(read(path), document)}\n")
+        else:
+            write(path, document)
+    return 0
+
+
+def documents(prefix: Path) -> tuple[Document, Document]:
+    """What image.json and sbom.json have to say now."""
     system = system_packages()
     pins = {path.name: path.read_text().split() for path in (prefix / "pins").glob("*")}
     python = sorted((found.metadata["Name"], found.version) for found in distributions(path=site_packages(prefix)))
@@ -33,29 +53,52 @@ def main() -> int:
         "kernel": kernels[-1] if kernels else None,
         "python": sys.version.split()[0],
     }
-    write(prefix / "image.json", image)
-    distribution = str(image["base"]).split("-")[0]
+    # A release's programs lie where those of the package would: what an image already had of it runs no more.
+    replaced = {package for name in pins for package in REPLACED.get(name, ())}
     components = [
-        *packages_of(distribution, system),
+        *packages_of(str(image["base"]).split("-")[0], {k: v for k, v in system.items() if k not in replaced}),
         *(component("library", name, version, f"pkg:pypi/{name.lower()}@{version}") for name, version in python),
-        *(released(name, version, sha256) for name, (version, sha256) in pins.items()),
+        *(released(name, version, sha256) for name, (version, sha256) in sorted(pins.items())),
         *assets(prefix / "assets" / "sha256"),
     ]
-    write(
-        prefix / "sbom.json",
-        {
-            "bomFormat": "CycloneDX",
-            "specVersion": "1.5",
-            "version": 1,
-            "metadata": {
-                "timestamp": image["built"],
-                "component": {"type": "operating-system", "name": "bootwright-node", "version": image["bootwright"]},
-            },
-            "components": components,
+    bill = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "version": 1,
+        "metadata": {
+            "timestamp": image["built"],
+            "component": {"type": "operating-system", "name": "bootwright-node", "version": image["bootwright"]},
         },
-    )
-    sys.stderr.write(f"inventory: {len(components)} components in {prefix}/sbom.json\n")
-    return 0
+        "components": components,
+    }
+    return image, bill
+
+
+def read(path: Path) -> Document:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def without_times(document: Document) -> Document:
+    metadata = {**document.get("metadata", {}), "timestamp": ""}
+    return {**document, "built": "", "metadata": metadata}
+
+
+def difference(found: Document, wanted: Document) -> str:
+    """In a few words: the first thing that differs."""
+    if not found:
+        return "it is missing, or no JSON"
+    if "components" not in wanted:
+        names = sorted(name for name in {**found, **wanted} if name != "built" and found.get(name) != wanted.get(name))
+        return f"{names[0]} is {found.get(names[0])}, not {wanted.get(names[0])}"
+    there = {str(one.get("purl")) for one in found.get("components", [])}
+    due = {str(one["purl"]) for one in wanted["components"]}
+    if there != due:
+        return f"without {min(due - there)}" if due - there else f"{min(there - due)} is not there"
+    return "another head or order than inventory.py gives it"
 
 
 def system_packages() -> dict[str, str]:

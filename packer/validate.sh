@@ -1,7 +1,8 @@
 #!/bin/bash
 # Looks at the finished image, on the machine it is made on, and names everything that is wrong or missing at once.
 #
-#   [NAME=VALUE...] validate.sh      with the variables that install.sh was run with; exit code 1 if anything is amiss
+#   [NAME=VALUE...] validate.sh [CHECK...]      with the variables that install.sh was run with; exit code 1 if anything
+#                                               is amiss. Checks: files, units, python, versions, assets, clean, ssh, system
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -28,11 +29,21 @@ absent() {
     done
 }
 
+# Root's own, and nobody else may write it, nor does it give anybody more rights than they have.
+roots_alone() {
+    local path
+    while read -r path; do
+        amiss "$path is not root's alone: $(stat --format '%U, mode %a' "$path")"
+    done < <(find "$@" ! -type l \( ! -user root -o -perm /6022 \) 2> /dev/null)
+}
+
 files_are_in_place() {
     local file
     while read -r file; do
         expect "/$file is not what rootfs/ has" cmp "$here/rootfs/$file" "/$file"
+        [[ ! -e /$file ]] || roots_alone "/$file" "/$(dirname "$file")" -maxdepth 0
     done < <(cd "$here/rootfs" && find . -type f -printf '%P\n')
+    roots_alone "$prefix"
 }
 
 units_are_right() {
@@ -46,26 +57,26 @@ units_are_right() {
     for unit in swap.target apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service; do
         [[ $(systemctl is-enabled "$unit" 2> /dev/null) == masked ]] || amiss "$unit is not masked"
     done
-    expect "containerd.service is missing" test -e /usr/lib/systemd/system/containerd.service -o \
-        -e /etc/systemd/system/containerd.service
+    if [[ -n ${CONTAINERD%%:*} ]]; then
+        expect "containerd.service is not the pinned release's" cmp "$here/pinned/containerd.service" \
+            /etc/systemd/system/containerd.service
+    else
+        expect "containerd.service is missing" test -e /usr/lib/systemd/system/containerd.service
+        absent /etc/systemd/system/containerd.service
+    fi
 }
 
 python_is_right() {
-    local uncompiled
+    local compiled fault file
     expect "the agent does not run: $venv/bin/python -I -m agent --help" "$venv/bin/python" -I -m agent --help
-    expect "/usr/local/bin/agent is missing" test -x /usr/local/bin/agent
+    [[ $(readlink -f /usr/local/bin/agent) == "$venv/bin/agent" ]] || amiss "/usr/local/bin/agent is not $venv/bin/agent"
     ! "$venv/bin/python" -I -c 'import boto3' 2> /dev/null || amiss "boto3 is in the venv: +300 ms a boot"
-    uncompiled=$("$venv/bin/python" -I - "$venv/lib" << 'PYTHON'
-import importlib.util, pathlib, sys
-sources = [path for path in pathlib.Path(sys.argv[1]).rglob("*.py") if "lib2to3" not in path.parts]
-def right(path):
-    compiled = pathlib.Path(importlib.util.cache_from_source(path))
-    return compiled.exists() and compiled.read_bytes()[4:8] == b"\1\0\0\0"  # PEP 552: by hash, not checked
-print(sum(not right(path) for path in sources) if sources else "all")
-PYTHON
-    )
-    [[ $uncompiled == 0 ]] || amiss "$uncompiled modules in $venv are not byte-compiled (unchecked hash): each costs time at every boot"
-    expect "$prefix/readahead.list is missing or empty" test -s "$prefix/readahead.list"
+    compiled=$("$venv/bin/python" -I "$here/compiled.py" 2>&1) || amiss "compiled.py ended with ${compiled##*$'\n'}"
+    [[ -z $compiled ]] || while read -r fault; do amiss "$fault"; done <<< "$compiled"
+    expect "$prefix/readahead.list does not name $venv/agent.modules" grep -qx "$venv/agent.modules" "$prefix/readahead.list"
+    while read -r file; do
+        [[ -r $file ]] || amiss "$prefix/readahead.list names $file, which is not there"
+    done < <(cat "$prefix/readahead.list" 2> /dev/null)
 }
 
 recorded() {
@@ -89,12 +100,22 @@ versions_are_right() {
         [[ -z $pin || $version == "$pin" ]] || amiss "$name $pin is pinned, but $version is recorded"
     done
     for name in loopback host-local bridge portmap; do
-        expect "the CNI plugin $name is missing in /opt/cni/bin" test -x "/opt/cni/bin/$name"
+        # Every plugin says what it speaks when it is asked without a network (CNI specification, VERSION).
+        said=$(echo '{"cniVersion":"1.0.0"}' | CNI_COMMAND=VERSION "/opt/cni/bin/$name" 2> /dev/null)
+        [[ $said == *supportedVersions* ]] || amiss "the CNI plugin $name is missing in /opt/cni/bin, or does not run"
+        [[ -z ${CNI%%:*} || ! -L /opt/cni/bin/$name ]] || amiss "the CNI plugin $name is the distribution's, not the pinned one"
     done
     for name in etcdctl etcdutl ctr conntrack mkfs.ext4 blkid; do
         [[ $name == etcdutl && -z ${ETCD%%:*} ]] && continue # Debian's etcd-client has none before 3.5.16-5
         command -v "$name" > /dev/null || amiss "$name is missing"
     done
+    for name in containerd containerd-shim-runc-v2 ctr runc etcd etcdctl; do
+        roots_alone "$(readlink -f "$(command -v "$name")")"
+    done
+    roots_alone /opt/cni
+    while read -r said; do
+        amiss "$said"
+    done < <(python3 "$here/inventory.py" "$prefix" --check 2>&1)
 }
 
 assets_are_right() {
@@ -111,19 +132,17 @@ assets_are_right() {
         "$prefix/assets/sha256/${KUBELET:${#KUBELET}-64:2}/${KUBELET##*:}"
     [[ -z ${ROOT_JSON:-} ]] || expect "root.json is not baked in" cmp \
         <(base64 --decode <<< "$ROOT_JSON") /usr/share/bootwright/trust/root.json
-    expect "$prefix/sbom.json does not name bootwright and containerd" python3 -c '
-import json, sys
-names = {component["name"] for component in json.load(open(sys.argv[1]))["components"]}
-sys.exit(not {"bootwright", "containerd"} <= names)' "$prefix/sbom.json"
 }
 
 nothing_is_left() {
     local keys
-    absent /etc/ssh/ssh_host_* /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys /root/.bash_history \
-        /var/lib/cloud/instance /var/lib/cloud/data /var/log/cloud-init.log /var/log/cloud-init-output.log \
-        /var/lib/systemd/random-seed /var/lib/dbus/machine-id /etc/netplan/50-cloud-init.yaml \
+    absent /etc/ssh/ssh_host_* /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys /root/.*_history \
+        /home/*/.*_history /var/lib/cloud/instance /var/lib/cloud/instances /var/lib/cloud/data /var/lib/cloud/seed \
+        /var/log/cloud-init.log /var/log/cloud-init-output.log /var/lib/systemd/random-seed /var/lib/dbus/machine-id \
+        /etc/netplan/50-cloud-init.yaml /etc/network/interfaces.d/50-cloud-init /var/lib/etcd/* /var/lib/dhcp/* \
         /var/lib/bootwright /etc/bootwright/agent.json /etc/kubernetes/pki /usr/sbin/policy-rc.d
     [[ -e /etc/machine-id && ! -s /etc/machine-id ]] || amiss "/etc/machine-id is not empty: all nodes would have one identity"
+    [[ $(< /etc/hostname) == localhost ]] || amiss "/etc/hostname is $(< /etc/hostname): every node would begin with it"
     [[ -z $(find /var/log/journal -type f 2> /dev/null) ]] || amiss "/var/log/journal holds this machine's journal"
     [[ -z $(find /var/lib/apt/lists -type f -size +0 2> /dev/null) ]] || amiss "/var/lib/apt/lists holds package lists"
     keys=$(grep -rlIs --exclude-dir=site-packages -e '-----BEGIN.*PRIVATE KEY-----' \
@@ -140,37 +159,54 @@ sshd_refuses_passwords() {
     rm -rf "$key"
     grep -qx 'passwordauthentication no' <<< "$settings" || amiss "sshd takes passwords"
     grep -qx 'kbdinteractiveauthentication no' <<< "$settings" || amiss "sshd takes keyboard-interactive logins"
+    grep -qx 'permitemptypasswords no' <<< "$settings" || amiss "sshd takes empty passwords"
+    grep -qxE 'permitrootlogin (no|prohibit-password|without-password)' <<< "$settings" || amiss "sshd lets root in with a password"
     [[ -z $(awk -F: '$2 == "" || $2 ~ /^[^!*]/ {print $1}' /etc/shadow) ]] || amiss "a user has a password, or an empty one"
 }
 
 system_is_right() {
-    local journal
+    local journal last
     [[ $(stat --file-system --format %T /sys/fs/cgroup) == cgroup2fs ]] || amiss "/sys/fs/cgroup is not cgroup v2"
     [[ $(wc -l < /proc/swaps) == 1 ]] || amiss "swap is on"
     ! grep -qE '^[^#]\S*\s+\S+\s+swap\s' /etc/fstab || amiss "/etc/fstab mounts swap"
     journal=$(systemd-analyze cat-config systemd/journald.conf 2> /dev/null)
-    grep -q '^Storage=persistent' <<< "$journal" || amiss "the journal is not persistent"
+    # The last one counts.
+    [[ $(grep '^Storage=' <<< "$journal" | tail -n 1) == Storage=persistent ]] || amiss "the journal is not persistent"
     grep -q '^SystemMaxUse=' <<< "$journal" || amiss "the journal has no limit"
     grep -q '^server 169.254.169.123 ' /etc/chrony.conf /etc/chrony/chrony.conf 2> /dev/null ||
         amiss "chrony does not ask Amazon's clock"
     systemctl is-enabled chrony.service chronyd.service 2> /dev/null | grep -qx enabled || amiss "chrony is not enabled"
+    # Later files win in cloud-init, and it would hand root to whoever writes user-data (docs/trust.md).
+    last=$(grep -l '^[^#]*allow_userdata' /etc/cloud/cloud.cfg /etc/cloud/cloud.cfg.d/*.cfg 2> /dev/null | tail -n 1)
+    [[ $last == /etc/cloud/cloud.cfg.d/90-bootwright.cfg ]] || amiss "cloud-init goes by $last in what it does with user-data"
     if [[ -e /boot/grub/grub.cfg ]]; then
         grep -q nvme_core.io_timeout=4294967295 /boot/grub/grub.cfg || amiss "the kernel gets no nvme_core.io_timeout"
     fi
 }
 
+run_check() {
+    case $1 in
+        files) files_are_in_place ;;
+        units) units_are_right ;;
+        python) python_is_right ;;
+        versions) versions_are_right ;;
+        assets) assets_are_right ;;
+        clean) nothing_is_left ;;
+        ssh) sshd_refuses_passwords ;;
+        system) system_is_right ;;
+        *) amiss "no check $1; there are files, units, python, versions, assets, clean, ssh, system" ;;
+    esac
+}
+
 main() {
+    local check
     [[ $EUID -eq 0 ]] || { printf 'validate.sh: must run as root\n' >&2; exit 2; }
-    : "${ETCD:=}" "${KUBELET:=}"
+    : "${CONTAINERD:=}" "${CNI:=}" "${ETCD:=}" "${KUBELET:=}"
     shopt -s nullglob
-    files_are_in_place
-    units_are_right
-    python_is_right
-    versions_are_right
-    assets_are_right
-    nothing_is_left
-    sshd_refuses_passwords
-    system_is_right
+    (($#)) || set -- files units python versions assets clean ssh system
+    for check in "$@"; do
+        run_check "$check"
+    done
     ((wrong == 0)) || { printf 'validate.sh: this image is not fit for use: %d faults\n' "$wrong" >&2; exit 1; }
     printf 'validate.sh: the image is as it should be\n' >&2
 }

@@ -104,7 +104,7 @@ SABOTAGE = {
     "openssl genpkey -algorithm ed25519 -out /etc/stolen.key": "private keys: /etc/stolen.key",
     "echo root:secret | chpasswd": "a user has a password",
     f"echo x >> /opt/bootwright/assets/sha256/{SHA256[:2]}/{SHA256}": "does not have the sha256 that is its name",
-    "rm /opt/bootwright/sbom.json": "sbom.json does not name bootwright",
+    "rm /opt/bootwright/sbom.json": "sbom.json does not say what is in the image",
     'sed -i \'s/"runc": ".*"/"runc": "9.9.9"/\' /opt/bootwright/image.json': "runc is recorded as 9.9.9",
     "rm /etc/chrony/chrony.conf": "chrony does not ask Amazon's clock",
     "systemctl enable -q containerd.service": "containerd.service is enabled",

@@ -1,0 +1,64 @@
+"""Commands in a copy of an image's file system that leaves the image alone: install.sh and validate.sh without a machine.
+
+Every run has mounts and processes of its own, which end with it; what it wrote stays in a folder. PID 1 is no systemd:
+units can be enabled and looked at, not started.
+"""
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.lab import image
+from tests.lab.layers import SCRIPTS
+
+SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chroot:
+    """`upper` holds what was changed over `lowers` (topmost first) over the image `base`."""
+
+    base: Path
+    upper: Path
+    wheelhouse: Path
+    lowers: tuple[Path, ...] = ()
+    given: Path | None = None  # read-only at /run/given
+    packer: Path = image.PACKER  # read-only at /run/packer
+
+    def run(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Bash's outcome, as root in there, with /run/packer, /run/wheelhouse and /run/given."""
+        isolated = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+        folders = ":".join(str(path) for path in (self.upper, *self.lowers))
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PACKER": str(self.packer)}
+        environment |= {"WHEELHOUSE": str(self.wheelhouse), "GIVEN": str(self.given or "")}
+        return subprocess.run(
+            [*isolated, "bash", str(SCRIPTS / "overlay.sh"), str(self.base), folders],
+            check=False,
+            input=script,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            env=environment,
+        )
+
+    def install(self, *steps: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return self.run(f"{_words(variables)} bash /run/packer/install.sh {' '.join(steps)}")
+
+    def validate(self, *checks: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return self.run(f"{_words(variables)} bash /run/packer/validate.sh {' '.join(checks)}")
+
+    def copy(self, upper: Path) -> "Chroot":
+        """What is here now, to be changed on its own."""
+        return replace(self, upper=upper, lowers=(self.upper, *self.lowers))
+
+
+def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What validate.sh found amiss, one line each, without its summary."""
+    said = [line.removeprefix("validate.sh: ") for line in done.stderr.splitlines()]
+    return [line for line in said if not line.startswith(("the image is as it should be", "this image is not fit"))]
+
+
+def _words(variables: Mapping[str, str] | None) -> str:
+    return " ".join(f"{name}='{value}'" for name, value in (variables or {}).items())
