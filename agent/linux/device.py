@@ -21,7 +21,6 @@ _MIB = 1024 * 1024
 # The protocol asks for the first MiB. All of a file system's early metadata lies in the first 64: one second of a
 # gp3 volume's throughput, once in a volume's life.
 _HEAD, _TAIL, _SAMPLE, _SAMPLES = 64 * _MIB, 4 * _MIB, 64 * 1024, 256
-_64BIT = 0x80  # incompatible feature: block counts have a high half
 _ZEROS = bytes(_MIB)
 
 
@@ -142,15 +141,6 @@ def sample_places(size: int, seed: str) -> Iterator[tuple[int, int]]:
     for number in range(_SAMPLES if stratum > _SAMPLE else 0):
         chance = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:8], "big")
         yield number * stratum + chance % (stratum - _SAMPLE), _SAMPLE
-
-
-def ext4_bytes(superblock: bytes) -> int | None:
-    """The size of the file system, of its first super block (linux/fs/ext4/ext4.h); None if it is none."""
-    if len(superblock) < 1024 or superblock[0x38:0x3A] != b"\x53\xef":
-        return None
-    low, block, high = (int.from_bytes(superblock[at : at + 4], "little") for at in (0x4, 0x18, 0x150))
-    wide = int.from_bytes(superblock[0x60:0x64], "little") & _64BIT
-    return (low + (high << 32 if wide else 0)) * (1024 << min(block, 6))
 
 
 def _backup_superblocks(size: int) -> Iterator[int]:

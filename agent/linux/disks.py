@@ -17,10 +17,10 @@ from agent.linux.device import (
     DeviceHalf,
     OpenDevice,
     device_half,
-    ext4_bytes,
     opened_device,
     probe_file_system,
 )
+from agent.linux.ext4 import outgrown
 from agent.linux.mounts import LinuxMounts
 from agent.linux.run import Run, run
 from units.errors import Fatal, Refused, Retryable
@@ -34,7 +34,6 @@ _EBS_MODEL = "Amazon Elastic Block Store"  # instance store disks have serials t
 _PATHS_OF_MULTIPATH = re.compile(r"nvme\d+c\d+n\d+")
 _LABEL_BYTES = 16  # ext4's own limit; mke2fs would cut it
 _MKFS_BYTES_PER_SECOND = 10 * 1024 * 1024  # far below gp3's 125 MiB/s; 1.6 % of the disk is written (inode tables)
-_ROUNDING = 16 * 1024 * 1024  # EBS grows by whole GiB; resize2fs may leave less than a block group
 _FSCK_TIMEOUT = 1800.0
 _GROW_TIMEOUT = 600.0
 _IO_TIMEOUT_MS = 4294967295  # amazon-ec2-utils: the default of 30 s turns a stall of EBS into a read-only file system
@@ -145,8 +144,7 @@ class Disks:
     def outgrown(self, device: str) -> bool:
         """By the super block, which the kernel keeps current in its cache while the file system is mounted."""
         with opened_device(device) as opened, explained("read", device):
-            size = ext4_bytes(os.pread(opened.descriptor, 1024, 1024))
-            return size is not None and opened.size_bytes - size > _ROUNDING
+            return outgrown(opened.descriptor)
 
     def grow(self, device: str) -> None:
         """To the device's size, while mounted. Nothing happens if it fits already."""

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from agent.linux.clock import LinuxClock
-from agent.linux.device import ext4_bytes, sample_places
+from agent.linux.device import sample_places
 from agent.linux.disks import Disks
+from agent.linux.ext4 import ext4_bytes
 from agent.linux.mounts import LinuxMounts
 from tests.agent.linux.loops import MIB, VOLUME, LoopDisk, sh
 from tests.agent.linux.recorded import RunDouble
