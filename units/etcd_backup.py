@@ -21,8 +21,6 @@ TEST_EVERY = timedelta(days=1)
 CLOCKS_DIFFER = timedelta(minutes=5)  # S3 itself takes nothing from a clock that is wrong by more than 15
 KEEP_ALL, KEEP_HOURLY, KEEP_DAILY = timedelta(hours=1), timedelta(days=7), timedelta(days=90)
 TRAILER_BYTES = 32
-# S3 takes 5 GiB in one request, and only of those does it keep a checksum of the whole.
-MOST_BYTES = 5 * 1024**3
 MAX_META_BYTES = 16 * 1024
 _NAME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)-(\d{1,19})")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -205,12 +203,6 @@ def believable(facts: SnapshotFacts, size: int, previous: BackupMeta | None, gen
             "etcd-backup-older",
             f"the snapshot is at revision {facts.revision}, but the backup of {previous.taken} has {previous.revision}",
             remedy="this member does not hold the cluster's data: compare `agent etcd status` on all members",
-        )
-    if size > MOST_BYTES:
-        raise Refused(
-            "etcd-backup-too-large",
-            f"the snapshot has {size} bytes; S3 takes {MOST_BYTES} in one request",
-            remedy="compact and defragment; look for what fills etcd (events belong into a cluster of their own)",
         )
     return facts
 

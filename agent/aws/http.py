@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import BinaryIO
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from agent.aws.deadlines import Deadline
@@ -30,6 +30,14 @@ class Broken(Exception):
 
 class TooLarge(Exception):
     """More bytes than allowed; the caller knows whether that is an attack or a mistake."""
+
+
+class Rewindable(Protocol):
+    """A body that is not held in memory: a binary file, or a part of one."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+    def seek(self, offset: int, /) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ class Http:
         *,
         headers: Mapping[str, str],
         timeouts: Timeouts,
-        body: bytes | BinaryIO | None = None,
+        body: bytes | Rewindable | None = None,
     ) -> Iterator[Response]:
         """Send, and hand out the response while it may be read. Raises Broken.
 
@@ -158,7 +166,7 @@ def _ask(
     method: str,
     target: str,
     headers: Mapping[str, str],
-    body: bytes | BinaryIO | None,
+    body: bytes | Rewindable | None,
     timeouts: Timeouts,
 ) -> http.client.HTTPResponse:
     if connection.sock is None:

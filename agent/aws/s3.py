@@ -6,27 +6,27 @@ and model loading on a path that runs every minute (trust.md 1.1).
 
 import base64
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, BinaryIO, Generic, Protocol, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import IO, TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 from urllib.parse import quote
 
 from agent.aws import s3_errors
 from agent.aws.credentials import CredentialSource
 from agent.aws.download import Download
-from agent.aws.http import Broken, Http, Response, Timeouts, TooLarge
-from agent.aws.sigv4 import encode_path, sign
+from agent.aws.http import Response, Timeouts, TooLarge
+from agent.aws.s3_requests import MAX_ERROR, Request, Requester, nothing
+from agent.aws.sigv4 import encode_path
 from agent.waits import Waits
 
 if TYPE_CHECKING:
+    from agent.aws.multipart import Upload
     from agent.aws.s3_listing import Listed, Page  # its HTML entities are nothing for the poll of every minute
 
 Result = TypeVar("Result")
 LIMIT = 60.0  # seconds in all for a small object, retries included
-_MAX_ERROR = 64 * 1024
 _MAX_PAGE = 4 * 1024 * 1024  # of a listing: a thousand keys of at most 1 kB
-SLOWEST = 2_000_000  # bytes per second that a large object must at least come with
+SLOWEST = 2_000_000  # bytes per second that a large object must at least come or go with
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +74,20 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
-class _Request(Generic[Result]):
-    method: str
-    key: str
-    read: Callable[[Response, s3_errors.Asked], Result]
-    timeouts: Timeouts
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | BinaryIO = b""
-    body_sha256: str = ""  # of a file
-    url: str = ""  # if it is not the object's
+class PartSizes:
+    """A file of more than `above` bytes goes in parts of `least` bytes, or larger ones if they were too many."""
+
+    above: int = 5 * 1024**3  # S3 takes no more in one request
+    least: int = 64 * 1024**2
+
+
+PARTS = PartSizes()
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
     size: int
-    sha256: str  # hex; empty if the object was stored without this checksum, or in parts
+    sha256: str  # hex; of an object in parts, that of the parts' digests; empty if it was stored without
 
 
 class S3:
@@ -110,14 +109,12 @@ class S3:
         instance_id: str = "",
     ) -> None:
         """instance_id: sent as User-Agent. The policy of `coordinator iam` compares it with the credentials' own."""
-        self._agent = {"User-Agent": instance_id} if instance_id else {}
         self._bucket = bucket
-        self._credentials = credentials
-        self._renew = renew or (lambda: None)
-        self._waits = waits or Waits()
         self._timeouts = timeouts or Timeouts()
         self._limit = limit
-        self._http = Http()
+        agent = {"User-Agent": instance_id} if instance_id else {}
+        renew = renew or (lambda: None)
+        self._requests = Requester(bucket.name, bucket.region, credentials, renew, waits or Waits(), agent)
         self._lock = threading.Lock()  # of the siblings: who asks for credentials is not made for many
 
     def get(self, key: str, *, max_bytes: int, if_none_match: str | None = None) -> Object:
@@ -133,7 +130,7 @@ class S3:
                 raise s3_errors.too_long(asked, max_bytes) from error
 
         headers = {"If-None-Match": if_none_match} if if_none_match else {}
-        return self._call(_Request("GET", key, read, self._timeouts, headers))
+        return self._call(Request("GET", key, self._bucket.url(key), read, self._timeouts, headers))
 
     def get_to_file(self, key: str, file: IO[bytes], *, size: int) -> str:
         """Stream exactly `size` bytes into `file` (seekable, readable); their hex sha256, which the caller compares.
@@ -145,26 +142,27 @@ class S3:
         if download.complete and size:
             return download.digest
         timeouts = Timeouts(self._timeouts.connect, self._timeouts.read, self._timeouts.total + size / SLOWEST)
+        whole = Request("GET", key, self._bucket.url(key), download.read, timeouts)
 
         def once() -> str:
             try:
-                return self._once(_Request("GET", key, download.read, timeouts, download.headers()))
+                return self._requests.once(replace(whole, headers=download.headers()))
             except s3_errors.PreconditionFailed:
                 download.restart()  # replaced meanwhile
-                return self._once(_Request("GET", key, download.read, timeouts))
+                return self._requests.once(whole)
 
         limit = self._limit + size / SLOWEST
-        return self._waits.until(f"S3 GET {key}", once, limit=limit, longest=10.0, on=s3_errors.Transient)
+        return self._requests.waits.until(f"S3 GET {key}", once, limit=limit, longest=10.0, on=s3_errors.Transient)
 
     def sibling(self) -> "S3":
         """A client of the same bucket for another thread, with the same credentials; it waits without a word."""
         return S3(
             self._bucket,
-            self._shared(self._credentials),
-            renew=self._shared(self._renew),
+            self._shared(self._requests.credentials),
+            renew=self._shared(self._requests.renew),
             timeouts=self._timeouts,
             limit=self._limit,
-            instance_id=self._agent.get("User-Agent", ""),
+            instance_id=self._requests.headers.get("User-Agent", ""),
         )
 
     def _shared(self, call: Callable[[], Result]) -> Callable[[], Result]:
@@ -180,13 +178,18 @@ class S3:
         headers = {name: value for name, value in conditions.items() if value}
 
         def read(response: Response, _asked: s3_errors.Asked) -> str:
-            response.body(limit=_MAX_ERROR)
+            response.body(limit=MAX_ERROR)
             return response.headers.get("etag", "")
 
-        return self._call(_Request("PUT", key, read, self._timeouts, headers, body))
+        return self._call(Request("PUT", key, self._bucket.url(key), read, self._timeouts, headers, body))
 
-    def put_file(self, key: str, file: BinaryIO, *, size: int, sha256: str) -> None:
-        """Stream a file of at most 5 GiB; S3 stores it only if what arrives has this hex digest, and keeps that."""
+    def put_file(self, key: str, file: BinaryIO, *, size: int, sha256: str, parts: PartSizes = PARTS) -> str:
+        """Stream a file; S3 stores it only if what arrives has this hex digest. What `head` tells as its sha256 then.
+
+        In parts if it is large: then whoever reads it must compare the digest of what comes, S3 does not keep it.
+        """
+        if size > parts.above:
+            return self._upload(key, file, size).send(sha256=sha256, least=parts.least)
         # S3 answers once it has stored and summed up all of it: seconds for a gigabyte, after the last byte was sent.
         patience = self._timeouts.read + size / SLOWEST
         timeouts = Timeouts(self._timeouts.connect, patience, self._timeouts.total + patience)
@@ -196,17 +199,31 @@ class S3:
             "x-amz-checksum-sha256": checksum,
             "x-amz-sdk-checksum-algorithm": "SHA256",
         }
-        self._call(_Request("PUT", key, _nothing, timeouts, headers, file, sha256))
+        self._call(Request("PUT", key, self._bucket.url(key), nothing, timeouts, headers, file, sha256))
+        return sha256
+
+    def _upload(self, key: str, file: BinaryIO, size: int) -> "Upload":
+        from agent.aws.multipart import Pace, Target, Upload
+
+        def stored() -> str:
+            try:
+                return self.head(key).sha256
+            except s3_errors.NoSuchKey:
+                return ""
+
+        target = Target(key, lambda query: f"{self._bucket.url(key)}?{query}", stored, self._requests)
+        return Upload(target, file, size, Pace(self._timeouts, self._limit, SLOWEST))
 
     def head(self, key: str) -> Head:
         """Raises NoSuchKey."""
 
         def read(response: Response, _asked: s3_errors.Asked) -> Head:
-            checksum = response.headers.get("x-amz-checksum-sha256", "")
-            whole = base64.b64decode(checksum).hex() if checksum and "-" not in checksum else ""
-            return Head(int(response.headers.get("content-length", 0)), whole)
+            # Behind a dash: of how many parts. moto leaves that out.
+            checksum = response.headers.get("x-amz-checksum-sha256", "").partition("-")[0]
+            return Head(int(response.headers.get("content-length", 0)), base64.b64decode(checksum).hex())
 
-        return self._call(_Request("HEAD", key, read, self._timeouts, {"x-amz-checksum-mode": "ENABLED"}))
+        headers = {"x-amz-checksum-mode": "ENABLED"}
+        return self._call(Request("HEAD", key, self._bucket.url(key), read, self._timeouts, headers))
 
     def list(self, prefix: str, *, most: int) -> "tuple[Listed, ...]":
         """Every object whose key starts with `prefix`, in order of key; TooLong if there are more than `most`."""
@@ -214,7 +231,7 @@ class S3:
         token = ""
         while True:
             url = self._bucket.listing_url(prefix, token)
-            page = self._call(_Request("GET", prefix, _page, self._timeouts, url=url))
+            page = self._call(Request("GET", prefix, url, _page, self._timeouts, verb="LIST"))
             found += page.objects
             if len(found) > most:
                 raise s3_errors.TooLong("s3-listing-too-long", f"more than {most} objects lie under {prefix}")
@@ -224,53 +241,10 @@ class S3:
 
     def delete(self, key: str) -> None:
         """Nothing happens if it is gone already."""
-        self._call(_Request("DELETE", key, _nothing, self._timeouts))
+        self._call(Request("DELETE", key, self._bucket.url(key), nothing, self._timeouts))
 
-    def _call(self, request: _Request[Result]) -> Result:
-        return self._waits.until(
-            f"S3 {request.method} {request.key}",
-            lambda: self._once(request),
-            limit=self._limit,
-            longest=10.0,
-            on=s3_errors.Transient,
-        )
-
-    def _once(self, request: _Request[Result]) -> Result:
-        credentials = self._credentials()
-        url, now = request.url or self._bucket.url(request.key), datetime.now(UTC)
-        asked = s3_errors.Asked(
-            "LIST" if request.url else request.method,
-            self._bucket.name,
-            self._bucket.region,
-            request.key,
-            credentials.source,
-            now,
-        )
-        headers = sign(
-            request.method,
-            url,
-            headers=request.headers,
-            body=request.body if isinstance(request.body, bytes) else request.body_sha256,
-            credentials=credentials,
-            scope=(self._bucket.region, "s3"),
-            now=now,
-        )
-        try:
-            with self._http.exchange(
-                request.method, url, headers=headers | self._agent, timeouts=request.timeouts, body=request.body or None
-            ) as response:
-                if response.status in (200, 204, 206, 304):
-                    return request.read(response, asked)
-                error = s3_errors.explain(asked, response.status, response.headers, _start_of(response))
-        except Broken as broken:
-            raise s3_errors.unreachable(asked, str(broken)) from broken
-        if isinstance(error, s3_errors.ExpiredToken):
-            self._renew()
-        raise error
-
-
-def _nothing(response: Response, _asked: s3_errors.Asked) -> None:
-    response.body(limit=_MAX_ERROR)
+    def _call(self, request: Request[Result]) -> Result:
+        return self._requests.call(request, limit=self._limit)
 
 
 def _page(response: Response, asked: s3_errors.Asked) -> "Page":
@@ -280,10 +254,3 @@ def _page(response: Response, asked: s3_errors.Asked) -> "Page":
         return read_page(response.body(limit=_MAX_PAGE))
     except TooLarge as error:
         raise s3_errors.too_long(asked, _MAX_PAGE) from error
-
-
-def _start_of(response: Response) -> bytes:
-    try:
-        return response.body(limit=_MAX_ERROR)
-    except TooLarge:
-        return b""

@@ -12,6 +12,8 @@ _ACTIONS = {
     "GET": "s3:GetObject",
     "HEAD": "s3:GetObject",
     "PUT": "s3:PutObject",
+    "POST": "s3:PutObject",
+    "ABORT": "s3:AbortMultipartUpload",
     "DELETE": "s3:DeleteObject",
     "LIST": "s3:ListBucket",
 }
@@ -28,6 +30,10 @@ class AccessDenied(Retryable):
 
 class PreconditionFailed(Retryable):
     """Somebody else wrote the object meanwhile."""
+
+
+class NoSuchUpload(Retryable):
+    """An upload in parts is over: completed or given up."""
 
 
 class TooLong(Refused):
@@ -71,9 +77,10 @@ class _Answer:
 
 
 def explain(asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> BootwrightError:
-    """The error for an answer that is not a success."""
+    """The error for an answer that is not a success, whatever its status says."""
     answer = _Answer(status, headers, _first(_CODE, body), _first(_MESSAGE, body) or f"HTTP {status}")
-    by_status = _busy if status >= 500 else _BY_STATUS.get(status, _unexpected)
+    # 200: S3 had to say something before it knew (multipart).
+    by_status = _busy if status >= 500 or status == 200 else _BY_STATUS.get(status, _unexpected)
     return _BY_CODE.get(answer.code, by_status)(asked, answer)
 
 
@@ -110,6 +117,23 @@ def wrong_size(asked: Asked, *, found: int, expected: int) -> Refused:
         "s3-wrong-size",
         f"{asked.where} has {found} bytes, but the signed manifest says {expected}",
         remedy="upload it again with `coordinator assets add`",
+    )
+
+
+def no_s3(asked: Asked, what: str) -> Fatal:
+    return Fatal(
+        "s3-answer-unreadable",
+        f"what answers for {asked.where} is not S3: {what}",
+        remedy="if `endpoint` is set in the user-data, check that S3 is what answers there",
+    )
+
+
+def too_slow(key: str, size: int, slowest: int) -> Transient:
+    return Transient(
+        "s3-too-slow",
+        f"S3 did not take the {size} bytes of {key} at {slowest} bytes a second, which is the least",
+        remedy="look at the network of the instance, and at what else uses it; the next round tries again",
+        after=60,
     )
 
 
@@ -177,6 +201,14 @@ def _missing(asked: Asked, _answer: _Answer) -> NoSuchKey:
     )
 
 
+def _no_such_upload(asked: Asked, _answer: _Answer) -> NoSuchUpload:
+    return NoSuchUpload(
+        "s3-no-such-upload",
+        f"S3 does not know the upload of {asked.where} any more: it was completed or given up",
+        remedy="the next round begins anew; a lifecycle rule must leave uploads a day at least",
+    )
+
+
 def _overtaken(asked: Asked, _answer: _Answer) -> PreconditionFailed:
     return PreconditionFailed(
         "s3-precondition-failed",
@@ -215,6 +247,10 @@ _Explanation = Callable[[Asked, _Answer], BootwrightError]
 # docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; the code decides before the status does
 _BY_CODE: Mapping[str, _Explanation] = {
     "NoSuchBucket": _no_such_bucket,
+    "NoSuchUpload": _no_such_upload,
+    "InvalidPart": _unexpected,
+    "InvalidPartOrder": _unexpected,
+    "EntityTooSmall": _unexpected,
     "RequestTimeTooSkewed": _clock_skew,
     "ExpiredToken": _expired,
     "InvalidAccessKeyId": _credentials_refused,

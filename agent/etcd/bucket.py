@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from agent.aws.s3 import S3
+from agent.aws.s3 import PARTS, S3, PartSizes
 from agent.aws.s3_errors import NoSuchKey
 from units.errors import Fatal
 from units.etcd_backup import (
@@ -32,8 +32,9 @@ _FILES = ("meta.json", "verified.json", "snapshot.db")  # without meta.json it i
 class BackupBucket:
     """`prefix` is the cluster's, and ends with a slash."""
 
-    def __init__(self, s3: S3, prefix: str, etcd: str) -> None:
+    def __init__(self, s3: S3, prefix: str, etcd: str, *, parts: PartSizes = PARTS) -> None:
         self._s3 = s3
+        self._parts = parts
         self._prefix = prefix
         self.etcd = etcd
 
@@ -41,13 +42,13 @@ class BackupBucket:
         """The backup exists once this returns; S3 has told that it holds these very bytes."""
         key = self._prefix + snapshot_key(self.etcd, name)
         with snapshot.open("rb") as file:
-            self._s3.put_file(key, file, size=meta.size, sha256=meta.sha256)
+            stored = self._s3.put_file(key, file, size=meta.size, sha256=meta.sha256, parts=self._parts)
         head = self._s3.head(key)
-        if (head.size, head.sha256) != (meta.size, meta.sha256):
+        if (head.size, head.sha256) != (meta.size, stored):
             raise Fatal(
                 "etcd-backup-not-stored",
                 f"{key}: S3 holds {head.size} bytes with sha256 {head.sha256 or 'unknown'}, "
-                f"but {meta.size} with {meta.sha256} were sent",
+                f"but {meta.size} with {stored} were sent",
                 remedy="somebody else writes there, or the endpoint is not S3; the backup does not count",
             )
         self._s3.put(self._prefix + meta_key(self.etcd, name), meta.encode())

@@ -29,6 +29,7 @@ def control_plane(place: Place, groups: Sequence[str], *, through_endpoints: boo
     yield list_some("ListMarkersAndRecords", place, listed, missing_is_404=True)
     yield from _own_reports(place, groups)
     yield allow("WriteRecordsAndBackups", "s3:PutObject", place.objects("etcd/*", "identity/*"))
+    yield allow("GiveUpUploads", "s3:AbortMultipartUpload", place.objects("etcd/*/backups/*"))
     yield allow("RetireBackups", "s3:DeleteObject", place.objects("etcd/*/backups/*"))
     yield only_if_conditional("NeverOverwriteUnseen", place.objects("etcd/*/cluster.json", "identity/*"))
     # Without that record a lost volume would look like a new cluster. No statement allows it; this outlasts others'.

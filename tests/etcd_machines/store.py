@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from agent.aws.s3 import Head, Object
+from agent.aws.s3 import Head, Object, PartSizes
 from agent.aws.s3_errors import NoSuchKey, PreconditionFailed
 from agent.aws.s3_listing import Listed
 from units.errors import Retryable
@@ -44,10 +44,12 @@ class BucketDouble:
             self._write(key, body)
         return _etag(body)
 
-    def put_file(self, key: str, file: BinaryIO, *, size: int, sha256: str) -> None:
+    def put_file(self, key: str, file: BinaryIO, *, size: int, sha256: str, parts: PartSizes) -> str:
         body = file.read()
         assert (len(body), hashlib.sha256(body).hexdigest()) == (size, sha256)
+        assert size <= parts.above
         self.put(key, body)
+        return sha256
 
     def head(self, key: str) -> Head:
         found = self.get(key, max_bytes=2**40).body or b""

@@ -141,6 +141,8 @@ def _s3_action(method: str, key: str, query: str) -> str:
         return {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket"}.get(method, "DeleteBucket")
     if method == "POST":
         return "PutObject" if "upload" in query else "RestoreObject"
+    if method == "DELETE" and "uploadId=" in query:
+        return "AbortMultipartUpload"
     return {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject"}.get(method, "DeleteObject")
 
 
