@@ -10,6 +10,7 @@
 #   python      /opt/bootwright/venv with the locked dependencies of requirements/agent.txt, from the wheelhouse
 #   bootwright  the bootwright wheel, the files of rootfs/, units enabled
 #   assets      the files of ASSETS into the content-addressed store, each checked; a root.json to trust
+#   images      the image archives among them into containerd: no node imports what its image has
 #   harden      no password opens anything; no swap; the kernel waits for a volume instead of failing it
 #   inventory   image.json (versions, so that no node has to ask) and sbom.json (CycloneDX)
 #   clean       nothing of this machine stays in the image: keys, machine id, cloud-init's state, logs, package lists
@@ -38,6 +39,8 @@ die() {
 . "$here/binaries.sh"
 # shellcheck source=python.sh
 . "$here/python.sh"
+# shellcheck source=preload.sh
+. "$here/preload.sh"
 # shellcheck source=harden.sh
 . "$here/harden.sh"
 
@@ -178,17 +181,18 @@ run_step() {
         python) say "Python packages"; install_python ;;
         bootwright) say "bootwright"; install_bootwright ;;
         assets) say "assets"; install_assets ;;
+        images) say "images"; preload_images ;;
         harden) say "hardening"; harden ;;
         inventory) say "inventory"; inventory ;;
         clean) say "cleaning up"; clean ;;
-        *) die "no step $1; there are check, packages, binaries, python, bootwright, assets, harden, inventory, clean" ;;
+        *) die "no step $1; there are check, packages, binaries, python, bootwright, assets, images, harden, inventory, clean" ;;
     esac
 }
 
 main() {
     local step
     [[ $EUID -eq 0 ]] || die "must run as root"
-    (($#)) || set -- check packages binaries python bootwright assets harden inventory clean
+    (($#)) || set -- check packages binaries python bootwright assets images harden inventory clean
     for step in "$@"; do
         run_step "$step"
     done

@@ -43,6 +43,7 @@ def documents(prefix: Path) -> tuple[Document, Document]:
     pins = {path.name: path.read_text().split() for path in (prefix / "pins").glob("*")}
     python = sorted((found.metadata["Name"], found.version) for found in distributions(path=site_packages(prefix)))
     release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    images = preloaded(prefix / "images.json")
     kernels = sorted(path.name for path in Path("/usr/lib/modules").glob("*"))
     image = {
         "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -50,6 +51,7 @@ def documents(prefix: Path) -> tuple[Document, Document]:
         "bootwright": dict(python)["bootwright"],
         **{name: pins[name][0] if name in pins else system[package] for name, package in PACKAGES.items()},
         **({"cni": pins["cni"][0]} if "cni" in pins else {}),
+        **({"images": images} if images else {}),
         "kernel": kernels[-1] if kernels else None,
         "python": sys.version.split()[0],
     }
@@ -60,6 +62,7 @@ def documents(prefix: Path) -> tuple[Document, Document]:
         *(component("library", name, version, f"pkg:pypi/{name.lower()}@{version}") for name, version in python),
         *(released(name, version, sha256) for name, (version, sha256) in sorted(pins.items())),
         *assets(prefix / "assets" / "sha256"),
+        *(container(**one) for one in images),
     ]
     bill = {
         "bomFormat": "CycloneDX",
@@ -127,6 +130,19 @@ def assets(store: Path) -> Iterator[Component]:
         sha256 = sha256_of(path)  # the name is a promise that validate.sh holds it to
         found = component("file", f"asset {sha256[:16]}", "", f"pkg:generic/asset?checksum=sha256:{sha256}")
         yield {**found, "hashes": [{"alg": "SHA-256", "content": sha256}]}
+
+
+def preloaded(record: Path) -> list[dict[str, str]]:
+    """As agent.preload wrote it, if an asset was an archive of images: reference, target, archive of each."""
+    return json.loads(record.read_text()) if record.exists() else []
+
+
+def container(reference: str, target: str, archive: str) -> Component:
+    repository, _, tag = reference.partition("@")[0].rpartition(":")
+    name = repository.rpartition("/")[2].lower()
+    of = f"repository_url={repository}&tag={tag}&checksum=sha256:{archive}"
+    found = component("container", reference, tag, f"pkg:oci/{name}@{target.replace(':', '%3A')}?{of}")
+    return {**found, "hashes": [{"alg": "SHA-256", "content": target.partition(":")[2]}]}
 
 
 def sha256_of(path: Path) -> str:

@@ -38,7 +38,9 @@ preload_images() {
         return
     fi
     with_containerd preload load "$prefix/assets" "$prefix/images.json" >&2 || die "the images are not preloaded"
-    # A node would find them, and with them what only this machine had mounted.
+    # containerd's name for this machine: no two nodes may have it.
+    rm -f "$containerd_root"/io.containerd.grpc.v1.introspection/uuid
+    # A node would take it for its own, and unmounted it is empty.
     ! grep -F " $containerd_root/" /proc/self/mountinfo >&2 || die "containerd has left something mounted"
 }
 

@@ -2,13 +2,19 @@
 # Looks at the finished image, on the machine it is made on, and names everything that is wrong or missing at once.
 #
 #   [NAME=VALUE...] validate.sh [CHECK...]      with the variables that install.sh was run with; exit code 1 if anything
-#                                               is amiss. Checks: files, units, python, versions, assets, clean, ssh, system
+#                                               is amiss. Checks: files, units, python, versions, assets, images, clean, ssh,
+#                                               system
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 prefix=/opt/bootwright
 venv=$prefix/venv
 wrong=0
+
+# shellcheck source=preload.sh
+. "$here/preload.sh"
+
+say() { printf 'validate.sh: %s\n' "$*" >&2; }
 
 amiss() {
     printf 'validate.sh: %s\n' "$*" >&2
@@ -134,6 +140,21 @@ assets_are_right() {
         <(base64 --decode <<< "$ROOT_JSON") /usr/share/bootwright/trust/root.json
 }
 
+# containerd itself is asked, as on a node: what it does not know, or knows otherwise, would be loaded at every first boot.
+images_are_right() {
+    local said fault
+    if [[ -z $(preload list "$prefix/assets") && ! -e $prefix/images.json ]]; then return; fi
+    if [[ -S /run/containerd/containerd.sock ]]; then
+        amiss "containerd runs, and on an image it never has: it cannot be asked what a node would find"
+        return
+    fi
+    said=$(with_containerd preload check "$prefix/assets" "$prefix/images.json") || [[ -n $said ]] ||
+        amiss "containerd cannot be asked for the preloaded images"
+    while read -r fault; do
+        [[ -z $fault ]] || amiss "$fault"
+    done <<< "$said"
+}
+
 nothing_is_left() {
     local keys
     absent /etc/ssh/ssh_host_* /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys /root/.*_history \
@@ -191,10 +212,11 @@ run_check() {
         python) python_is_right ;;
         versions) versions_are_right ;;
         assets) assets_are_right ;;
+        images) images_are_right ;;
         clean) nothing_is_left ;;
         ssh) sshd_refuses_passwords ;;
         system) system_is_right ;;
-        *) amiss "no check $1; there are files, units, python, versions, assets, clean, ssh, system" ;;
+        *) amiss "no check $1; there are files, units, python, versions, assets, images, clean, ssh, system" ;;
     esac
 }
 
@@ -203,7 +225,7 @@ main() {
     [[ $EUID -eq 0 ]] || { printf 'validate.sh: must run as root\n' >&2; exit 2; }
     : "${CONTAINERD:=}" "${CNI:=}" "${ETCD:=}" "${KUBELET:=}"
     shopt -s nullglob
-    (($#)) || set -- files units python versions assets clean ssh system
+    (($#)) || set -- files units python versions assets images clean ssh system
     for check in "$@"; do
         run_check "$check"
     done

@@ -62,7 +62,8 @@ def _baked_versions(base: Path) -> dict[str, Version]:
         return {}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return {name: version for name, text in record.items() if (version := parse_version(str(text)))}
+        texts = {name: text for name, text in record.items() if isinstance(text, str)}
+        return {name: version for name, text in texts.items() if (version := parse_version(text))}
     except (ValueError, AttributeError) as error:
         raise Fatal(
             "image-record-invalid", f"{path} is no JSON object: {error}", remedy="bake the image again"

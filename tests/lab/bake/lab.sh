@@ -7,13 +7,12 @@ set -euo pipefail
 . "$(dirname "$0")/dress.bash"
 
 open_chroot "$1"
-install_steps bootwright assets harden inventory clean
-
 while read -r name path; do
     target=$root/opt/bootwright/assets/sha256/${name:0:2}/$name
     install -D -m 0755 "$path" "$target"
     echo "$name  $target" | sha256sum --check --quiet
 done < "$ASSETS"
+install_steps bootwright assets images harden inventory clean
 
 dress
 # The host keeps the time.
