@@ -14,6 +14,7 @@ from typing import Protocol
 
 from units.bootstrap_record import BootstrapRecord, RestoreFrom
 from units.errors import Fatal, Refused
+from units.etcd_room import VolumeRoom
 
 DATA = "data"
 MARK = "member/.generation"  # etcd looks only at member/snap and member/wal
@@ -149,6 +150,12 @@ class EtcdStorage(Protocol):
     def write_generation_key(self, etcd: str, client_urls: tuple[str, ...], before: str | None, token: str) -> bool:
         """Only over `before`. False if somebody else was first."""
 
+    def room(self, path: str) -> VolumeRoom | None:
+        """Of the volume that is mounted there; None if none is."""
+
+    def make_room(self, etcd: str, path: str) -> None:
+        """What `units.etcd_room.next_step` says without the bucket, until it says nothing; written down."""
+
 
 class NoEtcdStorage:
     """What a machine without etcd has for `EtcdStorage`."""
@@ -169,6 +176,12 @@ class NoEtcdStorage:
 
     def write_generation_key(self, etcd: str, client_urls: tuple[str, ...], before: str | None, token: str) -> bool:
         raise self._refusal(etcd, client_urls, before, token)
+
+    def room(self, path: str) -> VolumeRoom | None:
+        raise self._refusal(path)
+
+    def make_room(self, etcd: str, path: str) -> None:
+        raise self._refusal(etcd, path)
 
     def _refusal(self, about: str, *_asked: object) -> Fatal:
         return Fatal("no-etcd", f"this machine has no etcd ({about})")

@@ -1,10 +1,11 @@
 """A member's data and keys in memory: they lie on its volume, as the real ones do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from units.bootstrap_record import RestoreFrom
 from units.errors import Retryable
 from units.etcd_restore import DATA, MARK, Identity
+from units.etcd_room import MIB, RESERVE, Delete, MakeReserve, SpendReserve, VolumeRoom, next_step
 from units.memory_files import MemoryFiles
 
 _KEY = "member/.memory-key"  # what /bootwright/cluster holds
@@ -13,6 +14,7 @@ _KEY = "member/.memory-key"  # what /bootwright/cluster holds
 @dataclass
 class MemoryEtcdStorage:
     files: MemoryFiles
+    unreserved_bytes: int = field(default=15 * 1024 * MIB, kw_only=True)  # free, or in reserve; on every volume
 
     def make_data(
         self, etcd: str, backup: RestoreFrom, identity: Identity, token: str, *, mark: bytes, to: str
@@ -45,6 +47,26 @@ class MemoryEtcdStorage:
             return False
         self.files.write(self._path(etcd), token.encode(), mode=0o600, owner="etcd", group="etcd")
         return True
+
+    def room(self, path: str) -> VolumeRoom | None:
+        if path not in self.files.mounted:
+            return None
+        found = self.files.read(f"{path}/{RESERVE}")
+        reserve = int(found.content) if found and found.content else 0
+        free = self.unreserved_bytes - reserve
+        return VolumeRoom(20 * 1024 * MIB, free, reserve, frozenset(self.files.list(path)))
+
+    def make_room(self, etcd: str, path: str) -> None:
+        del etcd
+        while (room := self.room(path)) and (step := next_step(room)):
+            match step:
+                case Delete():
+                    self.files.remove_tree(f"{path}/{step.name}")
+                case SpendReserve():
+                    self.files.remove(f"{path}/{RESERVE}")
+                case MakeReserve():
+                    content = f"{step.bytes}".encode()
+                    self.files.write(f"{path}/{RESERVE}", content, mode=0o600, owner="root", group="root")
 
     def _path(self, etcd: str) -> str:
         return f"/var/lib/etcd/{etcd}/{DATA}/{_KEY}"

@@ -1,5 +1,6 @@
 """`units.etcd_restore.EtcdStorage` of a real machine: data directories on the member's volume."""
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +9,8 @@ from agent.durable import sync_directory, sync_file
 from agent.etcd.admin import EtcdClients
 from agent.etcd.bucket import BackupBucket
 from agent.etcd.generation_key import read_key, replace_key
+from agent.etcd.relief import NOTHING, relieve
+from agent.etcd.room import measure
 from agent.etcd.snapshot import PLACES, workspace
 from agent.etcd.tools import EtcdTools, MemberIdentity
 from agent.etcd.trial import fetch_snapshot
@@ -15,6 +18,7 @@ from agent.linux.atomic import explained
 from units.bootstrap_record import RestoreFrom
 from units.errors import Fatal, Retryable
 from units.etcd_restore import MARK, Identity
+from units.etcd_room import VolumeRoom
 
 _RESTORED = "restored.g"
 _LOG_BYTES = 256 * 1024 * 1024  # etcd allocates its log in pieces of 64 MB
@@ -75,6 +79,14 @@ class NodeEtcdStorage:
     def write_generation_key(self, etcd: str, client_urls: tuple[str, ...], before: str | None, token: str) -> bool:
         del etcd
         return replace_key(self._clients(client_urls), before, token)
+
+    def room(self, path: str) -> VolumeRoom | None:
+        with explained("look for room in", path):
+            return measure(Path(path)) if os.path.ismount(path) else None
+
+    def make_room(self, etcd: str, path: str) -> None:
+        with explained("make room in", path):
+            relieve(etcd, Path(path), NOTHING)
 
     def _settle(self, folder: Path) -> None:
         """Owner, mode, and on the disk: files before the directories that name them."""

@@ -12,6 +12,7 @@ from units.content import InstalledAsset, LoadedImage
 from units.credentials import Certificate, SecretFile, kubeconfig
 from units.etcd_generation import EtcdGeneration, EtcdRestore, HeldBackPods, hold_back
 from units.etcd_peers import EtcdPeers
+from units.etcd_reserve import EtcdReserve
 from units.etcd_restore import DATA, MARK, Identity
 from units.etcd_upgrade import IMAGE as IMAGE_RECORD
 from units.etcd_upgrade import EtcdUpgrade, EtcdVersionNote
@@ -22,6 +23,7 @@ from units.kernel import KernelModule, Sysctl
 from units.manifest import Asset, Image
 from units.membership import EtcdBegun, EtcdBootstrap, EtcdEstablished
 from units.memory import MemoryHost
+from units.memory_etcd import MemoryEtcdStorage
 from units.node_certificates import Leaf, NodeCertificates
 from units.peer_names import PeerNames, PeerRecord
 from units.pods import HostPath, Probe, StaticPod
@@ -123,6 +125,11 @@ def outgrown(machine: MemoryHost) -> None:
     (held,) = machine.volumes.attached.values()
     machine.volumes.grown[held.volume_id] = machine.volumes.sizes[held.volume_id]
     machine.volumes.sizes[held.volume_id] *= 2
+
+
+def full(machine: MemoryHost) -> None:
+    assert isinstance(machine.etcd_storage, MemoryEtcdStorage)
+    machine.etcd_storage.unreserved_bytes = 256 * 1024**2
 
 
 def serving(machine: MemoryHost) -> None:
@@ -295,6 +302,11 @@ CASES: dict[str, Case] = {
             "the volume was modified to be larger": outgrown,
         },
         before=lambda machine: Volume(CLAIM, MOUNT).apply(machine.host),
+    ),
+    "etcd reserve": Case(
+        EtcdReserve("main", MOUNT),
+        {"the reserve is gone": gone(f"{MOUNT}/.reserve"), "the volume is full": full},
+        before=mounted,
     ),
     "etcd bootstrap": Case(
         EtcdBootstrap(CLAIM, MOUNT, ENVIRONMENT, "token", "i-1"),

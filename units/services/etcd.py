@@ -10,6 +10,7 @@ from units.errors import Invalid, Problem
 from units.etcd_generation import EtcdGeneration, EtcdRestore, HeldBackPods
 from units.etcd_peers import EtcdPeers
 from units.etcd_rejoin import EtcdUrls
+from units.etcd_reserve import EtcdReserve
 from units.etcd_restore import Identity
 from units.etcd_upgrade import EtcdUpgrade, EtcdVersionNote
 from units.etcd_versions import FEATURE_GATES_SINCE, check_flags
@@ -108,6 +109,7 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
     claim = claim_of(manifest, cluster, member)
     yield Volume(claim, mount)
     yield Mount(claim, mount)
+    yield EtcdReserve(name, mount)
     yield Directory(f"{mount}/data", mode=0o700, owner="etcd", group="etcd")
     peers = peers_of(manifest, facts, cluster, member)
     if peers is not None:
