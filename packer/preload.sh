@@ -38,8 +38,6 @@ preload_images() {
         return
     fi
     with_containerd preload load "$prefix/assets" "$prefix/images.json" >&2 || die "the images are not preloaded"
-    # containerd's name for this machine: no two nodes may have it.
-    rm -f "$containerd_root"/io.containerd.grpc.v1.introspection/uuid
     # A node would take it for its own, and unmounted it is empty.
     ! grep -F " $containerd_root/" /proc/self/mountinfo >&2 || die "containerd has left something mounted"
 }
@@ -61,6 +59,8 @@ with_containerd() (
     fi
     ends "$pid" || status=1
     trap 'rm -rf "$work"' EXIT
+    # Its name for this machine, which no node is.
+    rm -f "$containerd_root/io.containerd.grpc.v1.introspection/uuid"
     ((status == 0)) || grep -E 'level=(error|fatal|warning)|^containerd:' "$work/log" | tail -n 15 >&2
     exit "$status"
 )

@@ -160,6 +160,7 @@ nothing_is_left() {
     absent /etc/ssh/ssh_host_* /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys /root/.*_history \
         /home/*/.*_history /var/lib/cloud/instance /var/lib/cloud/instances /var/lib/cloud/data /var/lib/cloud/seed \
         /var/log/cloud-init.log /var/log/cloud-init-output.log /var/lib/systemd/random-seed /var/lib/dbus/machine-id \
+        /var/lib/containerd/io.containerd.grpc.v1.introspection/uuid \
         /etc/netplan/50-cloud-init.yaml /etc/network/interfaces.d/50-cloud-init /var/lib/etcd/* /var/lib/dhcp/* \
         /var/lib/bootwright /etc/bootwright/agent.json /etc/kubernetes/pki /usr/sbin/policy-rc.d
     [[ -e /etc/machine-id && ! -s /etc/machine-id ]] || amiss "/etc/machine-id is not empty: all nodes would have one identity"
