@@ -1,7 +1,7 @@
 """Tells what the agent is doing, as it does it: /run/bootwright/status.json, S3, sd_notify and the journal."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +10,7 @@ from typing import Any
 from agent.soon import Soon
 from pki.errors import PkiError
 from units.errors import BootwrightError
+from units.etcd_conditions import CARE_CODES, NO_QUORUM
 from units.host import Clock
 from units.report import Outcome, Report
 from units.status import STAGE_OF_EXIT, Condition, NodeStatus, Phase, ResourceState
@@ -91,7 +92,7 @@ class Reporter:
                 "conditions": tuple(
                     condition
                     for condition in self.status.conditions
-                    if condition.since <= self.status.converged or condition.code == error.code
+                    if condition.since <= self.status.converged or condition.code in {error.code, *CARE_CODES}
                 )
             }
         )
@@ -135,13 +136,18 @@ class Reporter:
             }
         )
 
-    def conclude(self) -> None:
-        """The run has seen all it will see: conditions of runs before it are over."""
-        conditions = tuple(condition for condition in self.status.conditions if condition.code in self._seen)
-        self.status = self.status.model_copy(update={"conditions": conditions})
+    def conclude(self, over: Collection[str] = ()) -> None:
+        """The run has seen all it will see: conditions of runs before it are over. What `agent etcd` found stays
+        its to take back, behind this run's own, but for codes that are `over`: it has seen the contrary.
+        """
+        known, theirs = self.status.conditions, CARE_CODES.difference(self._seen, over)
+        own = tuple(condition for condition in known if condition.code in self._seen)
+        kept = tuple(condition for condition in known if condition.code in theirs)
+        self.status = self.status.model_copy(update={"conditions": (*own, *kept)})
 
     def finish(self, exit_code: int) -> None:
-        self.conclude()
+        # A run that came to its end has read a key of every etcd here with a quorum behind it (EtcdGeneration).
+        self.conclude(over=() if exit_code else (NO_QUORUM,))
         self.status = self.status.model_copy(update={"stage": STAGE_OF_EXIT[exit_code], "waiting_for": ""})
         if self.at_end is not None:
             self.status = self.at_end(self.status, self._report)

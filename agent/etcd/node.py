@@ -17,21 +17,10 @@ from agent.run_state import STATUS, running_alone, write_status
 from agent.settings import Settings
 from agent.waits import Waits
 from units.errors import BootwrightError, Fatal, Retryable
+from units.etcd_conditions import with_care
 from units.generations import Generations, running_manifest
 from units.manifest import Manifest
 from units.status import Condition, EtcdState, NodeStatus, decode_status, encode_status
-
-# Conditions that only these commands set, and take back.
-_CODES = (
-    "etcd-corrupt",
-    "etcd-no-space",
-    "etcd-member-unhealthy",
-    "etcd-no-quorum",
-    "etcd-disk-full",
-    "etcd-backup-late",
-    "etcd-backup-test-failed",
-    "etcd-care-failed",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +81,11 @@ class EtcdNode:
 
     def publish(self, states: tuple[EtcdState, ...], conditions: tuple[Condition, ...]) -> None:
         """Into the status of this machine, here and in the store. Not while a boot or sync is under way: it writes the
-        same object, and the next care comes in minutes.
+        same object, and the next care comes in minutes. Several conditions of one code become one.
         """
         with running_alone("etcd"):
-            status = decode_status(STATUS.read_bytes())
-            known = {one.code: one.since for one in status.conditions}
-            kept = tuple(one for one in status.conditions if one.code not in _CODES)
-            new = tuple(one.model_copy(update={"since": known.get(one.code, one.since)}) for one in conditions)
-            status = status.model_copy(
-                update={
-                    "etcd": states,
-                    "conditions": (*kept, *new),
-                    "updated": utc_now().strftime("%Y-%m-%dT%H:%M:%SZ"),
-                }
-            )
+            now = utc_now().strftime("%Y-%m-%dT%H:%M:%SZ")
+            status = with_care(decode_status(STATUS.read_bytes()), states, conditions, now)
             write_status(status)
         self.s3.put(f"{self.settings.prefix}status/{status.instance_id}.json", encode_status(status))
 

@@ -60,11 +60,11 @@ def care_and_tell(
         said += (f"etcd {here.name}: {one}" for one in done)
         failures += errors
     lives = [node.look(here) for here in node.clusters()]
-    conditions = {one.code: one for live in lives for one in live.conditions}
+    conditions = [condition for live in lives for condition in live.conditions]
     for error in failures:
         code = error.code if error.code == "etcd-backup-test-failed" else "etcd-care-failed"
-        conditions[code] = Condition(code=code, message=str(error), remedy=error.remedy, since=lives[0].state.seen)
-    node.publish(tuple(live.state for live in lives), tuple(conditions.values()))
+        conditions.append(Condition(code=code, message=str(error), remedy=error.remedy, since=lives[0].state.seen))
+    node.publish(tuple(live.state for live in lives), tuple(conditions))
     return tuple(said), tuple(failures)
 
 

@@ -1,7 +1,7 @@
 """The timer's rounds over a real member and moto's S3, and the screen that tells of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,15 +11,16 @@ from agent.etcd.admin import EtcdClients
 from agent.etcd.backup import BackupTaker
 from agent.etcd.bucket import BackupBucket
 from agent.etcd.here import EtcdHere
-from agent.etcd.live import look_live, with_backups
-from agent.etcd.rounds import back_up, care_for
+from agent.etcd.live import Live, look_live, with_backups
+from agent.etcd.rounds import back_up, care_and_tell, care_for
 from agent.etcd.screen import print_etcd
 from agent.etcd.trial import RestoreTester
 from agent.waits import Waits
 from tests.agent.etcd.conftest import clients_of
 from tests.real_etcd.cluster import RealCluster
 from units.bootstrap_record import BootstrapRecord
-from units.status import EtcdState
+from units.etcd_care import no_quorum
+from units.status import Condition, EtcdState
 
 pytestmark = pytest.mark.slow
 RECORD = BootstrapRecord(state="established", generation=1, token="token-g1", volumes={}, created_by="i-1")
@@ -107,3 +108,33 @@ def test_the_screen_tells_state_backup_and_what_is_wrong(
     shown = capsys.readouterr().out
     for text in ("NOT READY", "nothing [answers]", "NOSPACE on a", "no backup is known"):
         assert text in shown
+
+
+@dataclass
+class TwoClustersDouble:
+    """`EtcdNode` of a machine whose main and events have lost their quorum; keeps what is published."""
+
+    here: EtcdHere
+    published: list[Condition] = field(default_factory=list)
+
+    def clusters(self, _only: str | None = None) -> tuple[EtcdHere, ...]:
+        nobody = EtcdClients(("https://127.0.0.1:1",), "/nowhere", "/nowhere")
+        return tuple(replace(self.here, name=name, own=nobody, all=nobody) for name in ("main", "events"))
+
+    def look(self, here: EtcdHere) -> Live:
+        return Live(EtcdState(name=here.name, ready=False), (no_quorum(here.name, "silent", "now"),))
+
+    def publish(self, states: tuple[EtcdState, ...], conditions: tuple[Condition, ...]) -> None:
+        assert [state.name for state in states] == ["main", "events"]
+        self.published += conditions
+
+
+def test_what_is_wrong_with_each_cluster_is_told(here: EtcdHere) -> None:
+    node = TwoClustersDouble(here)
+    care_and_tell(node, None, Waits())  # type: ignore[arg-type]  # a double of EtcdNode
+    lost = [one.message for one in node.published if one.code == "etcd-no-quorum"]
+    assert [name for name in ("main", "events") if any(f"etcd '{name}'" in message for message in lost)] == [
+        "main",
+        "events",
+    ]
+    assert sum(one.code == "etcd-care-failed" for one in node.published) >= 2
