@@ -1,3 +1,4 @@
+# shellcheck disable=SC2154 # root: chroot.bash sets it
 # Sourced after chroot.bash: `dress`, what every machine of the lab has, whichever image it is.
 # From the environment: OVERLAY (tests/lab/rootfs).
 
