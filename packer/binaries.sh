@@ -23,6 +23,7 @@ install_binaries() {
     work=$(mktemp -d /var/tmp/bootwright-binaries.XXXXXX)
     trap 'rm -rf "$work"' EXIT
     install -d -m 0755 "$pins"
+    rm -f /etc/systemd/system/containerd.service # of a release that was pinned before
     for name in containerd runc cni etcd kubelet; do
         pin=${name^^}
         pin=${!pin:-}
@@ -31,7 +32,7 @@ install_binaries() {
         say "$name ${pin%%:*}"
         # An assignment of its own: set -e does not see a failure inside another command's arguments.
         archive=$(obtain_release "$name" "${pin%%:*}" "${pin#*:}" "$arch")
-        "unpack_$name" "$archive"
+        "unpack_$name" "$archive" "${pin%%:*}"
         printf '%s %s\n' "${pin%%:*}" "${pin#*:}" > "$pins/$name"
     done
     rm -rf "$work"
@@ -53,27 +54,45 @@ obtain_release() {
     obtain "$1" "$sha256" "$2"
 }
 
+# unpacked ARCHIVE PROGRAM...: a folder with what is in it, and with these programs.
+unpacked() {
+    local folder archive=$1 program
+    shift
+    folder=$(mktemp -d "$work/unpacked.XXXXXX")
+    python3 -I "$here/unpack.py" "$archive" "$folder" || die "${archive##*/} is not unpacked"
+    for program in "$@"; do
+        [[ -x $folder/$program ]] || die "${archive##*/} lacks $program"
+    done
+    printf '%s' "$folder"
+}
+
 unpack_containerd() {
-    tar --extract --gzip --no-same-owner --file "$1" --directory /usr
-    [[ -x /usr/bin/containerd && -x /usr/bin/ctr && -x /usr/bin/containerd-shim-runc-v2 ]] ||
-        die "${1##*/} lacks bin/containerd, bin/ctr or bin/containerd-shim-runc-v2"
+    local folder program programs=(containerd containerd-shim-runc-v2 ctr)
+    folder=$(unpacked "$1" "${programs[@]/#/bin/}")
+    for program in "${programs[@]}"; do
+        install -m 0755 "$folder/bin/$program" "/usr/bin/$program"
+    done
     install -m 0644 "$here/pinned/containerd.service" /etc/systemd/system/containerd.service
 }
 
 unpack_runc() { install -m 0755 "$1" /usr/sbin/runc; }
 
 unpack_cni() {
+    local folder plugin
+    folder=$(unpacked "$1" loopback host-local bridge portmap)
+    # Not one of the distribution's beside them: two of a kind, and nobody could say which ones a node has.
     install -d -m 0755 /opt/cni/bin
-    tar --extract --gzip --no-same-owner --file "$1" --directory /opt/cni/bin
-    [[ -x /opt/cni/bin/loopback && -x /opt/cni/bin/host-local ]] || die "${1##*/} lacks loopback or host-local"
+    find /opt/cni/bin -type l -delete
+    for plugin in "$folder"/*; do
+        [[ ! -f $plugin || ! -x $plugin ]] || install -m 0755 "$plugin" "/opt/cni/bin/${plugin##*/}"
+    done
 }
 
 unpack_etcd() {
-    local program
-    tar --extract --gzip --no-same-owner --strip-components=1 --file "$1" --directory "$work"
-    for program in etcd etcdctl etcdutl; do
-        [[ -f $work/$program ]] || die "${1##*/} lacks $program"
-        install -m 0755 "$work/$program" "/usr/bin/$program"
+    local folder program programs=(etcd etcdctl etcdutl)
+    folder=$(unpacked "$1" "${programs[@]/#/etcd-v$2-linux-$(architecture)/}")
+    for program in "${programs[@]}"; do
+        install -m 0755 "$folder/etcd-v$2-linux-$(architecture)/$program" "/usr/bin/$program"
     done
     id -u etcd > /dev/null 2>&1 || useradd --system --home-dir /var/lib/etcd --shell /usr/sbin/nologin etcd
 }

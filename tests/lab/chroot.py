@@ -1,18 +1,24 @@
-"""Commands in a copy of an image's file system that leaves the image alone: install.sh and validate.sh without a machine.
+"""Commands in a copy of an image's file system that leaves the image alone: install.sh and validate.sh, no machine.
+
+    python -m tests.lab.chroot [BASE...]      bakes what that starts from: Debian, its packages, the Python ones
 
 Every run has mounts and processes of its own, which end with it; what it wrote stays in a folder. PID 1 is no systemd:
 units can be enabled and looked at, not started.
 """
 
+import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.lab import image
-from tests.lab.layers import SCRIPTS
+from tests.lab import image, packer
+from tests.lab.bases import BASES, Base
+from tests.lab.layers import SCRIPTS, build
 
 SECONDS = 600.0
+REST = ("bootwright", "assets", "harden", "inventory", "clean")  # what the image of packages does not have yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +28,9 @@ class Chroot:
     base: Path
     upper: Path
     wheelhouse: Path
+    packer: Path
     lowers: tuple[Path, ...] = ()
     given: Path | None = None  # read-only at /run/given
-    packer: Path = image.PACKER  # read-only at /run/packer
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         """Bash's outcome, as root in there, with /run/packer, /run/wheelhouse and /run/given."""
@@ -54,6 +60,23 @@ class Chroot:
         return replace(self, upper=upper, lowers=(self.upper, *self.lowers))
 
 
+def prepared(base: Base, folder: Path, given: Path | None = None) -> Chroot:
+    """Debian with all packages and the locked Python ones; the wheel of this checkout at hand. In the new `folder`."""
+    wheels = packer.wheels(folder / "wheelhouse", base)
+    # Bash reads a script as it goes on, and somebody may be at work on it.
+    scripts = shutil.copytree(image.PACKER, folder / "packer")
+    return Chroot(build(image.python_layer(base)), folder / "changes", wheels, scripts, given=given)
+
+
+def installed(base: Base, folder: Path) -> Chroot:
+    """The same after the other steps of install.sh. Raises AssertionError with what it said."""
+    made = prepared(base, folder)
+    done = made.install(*REST)
+    if done.returncode:
+        raise AssertionError(done.stderr)
+    return made
+
+
 def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
     """What validate.sh found amiss, one line each, without its summary."""
     said = [line.removeprefix("validate.sh: ") for line in done.stderr.splitlines()]
@@ -62,3 +85,13 @@ def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 def _words(variables: Mapping[str, str] | None) -> str:
     return " ".join(f"{name}='{value}'" for name, value in (variables or {}).items())
+
+
+def main(names: list[str]) -> int:
+    for base in [BASES[name] for name in names] or BASES.values():
+        print(build(image.python_layer(base)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

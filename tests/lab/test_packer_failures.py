@@ -42,7 +42,9 @@ def wrong_digest(folder: Path, _: LabClient) -> dict[str, str]:
 def missing_binary(folder: Path, _: LabClient) -> dict[str, str]:
     body = io.BytesIO()
     with tarfile.open(fileobj=body, mode="w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("etcd-v3.6.5-linux-amd64/etcd"))
+        entry = tarfile.TarInfo("etcd-v3.6.5-linux-amd64/etcd")
+        entry.mode = 0o755
+        archive.addfile(entry)
     (folder / "etcd-v3.6.5-linux-amd64.tar.gz").write_bytes(body.getvalue())
     (folder / "SHA256SUMS").touch()
     sha256 = hashlib.sha256(body.getvalue()).hexdigest()
@@ -73,7 +75,7 @@ FAILURES = (
     Failure(
         "wrong-digest", f"runc.amd64 has sha256 {hashlib.sha256(b'not what was pinned').hexdigest()}", wrong_digest
     ),
-    Failure("missing-binary", "etcd-v3.6.5-linux-amd64.tar.gz lacks etcdctl", missing_binary),
+    Failure("missing-binary", "etcd-v3.6.5-linux-amd64.tar.gz lacks etcd-v3.6.5-linux-amd64/etcdctl", missing_binary),
     Failure("no-network", "E: Failed to fetch", no_network),
     Failure("full-disk", "MiB free; the image needs 1024", spoil=full_disk),
 )

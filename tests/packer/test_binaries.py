@@ -137,7 +137,7 @@ def test_an_archive_that_lacks_a_program_is_refused(image: Image) -> None:
     sha256 = image.bring("etcd-v3.6.5-linux-amd64.tar.gz", body.getvalue())
     done = image.run("install_binaries", ETCD=f"3.6.5:{sha256}", DOWNLOADS=str(image.given))
     assert done.returncode == 1
-    assert "etcd-v3.6.5-linux-amd64.tar.gz lacks etcd" in done.stderr
+    assert "etcd-v3.6.5-linux-amd64.tar.gz lacks etcd-v3.6.5-linux-amd64/etcd" in done.stderr
 
 
 def test_a_pin_that_was_taken_back_is_forgotten(image: Image) -> None:
