@@ -75,6 +75,8 @@ class Requester:
                 error = s3_errors.explain(asked, response.status, response.headers, _start_of(response))
         except Broken as broken:
             raise s3_errors.unreachable(asked, str(broken)) from broken
+        except TooLarge as endless:
+            raise s3_errors.no_s3(asked, f"it says {endless} where S3 says little") from endless
         if isinstance(error, s3_errors.ExpiredToken):
             self.renew()
         raise error

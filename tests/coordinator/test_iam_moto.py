@@ -63,6 +63,7 @@ WRITES = {
     "restorer": {"record"},
 }
 DELETES = {"control-plane": {"backup", "backup meta", "backup test"}, "publisher": {"halt"}, "on-call": {"halt"}}
+GIVES_UP = {"control-plane": {"backup", "backup meta", "backup test"}, "publisher": {"asset"}}
 
 Client = Callable[[str, str], Any]
 
@@ -130,6 +131,9 @@ def test_a_role_touches_the_objects_of_its_work_and_no_others(role: str, client:
     assert these(lambda key: s3.get_object(Bucket=BUCKET, Key=key)) == READS[role]
     assert these(lambda key: s3.put_object(Bucket=BUCKET, Key=key, Body=b"{}")) == WRITES[role]
     assert these(lambda key: s3.delete_object(Bucket=BUCKET, Key=key)) == DELETES.get(role, set())
+    begun = {key: s3.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"] for key in KEYS.values()}
+    given_up = these(lambda key: s3.abort_multipart_upload(Bucket=BUCKET, Key=key, UploadId=begun[key]))
+    assert given_up == GIVES_UP.get(role, set())
 
 
 @pytest.mark.parametrize("role", ROLES)

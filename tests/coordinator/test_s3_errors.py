@@ -146,3 +146,16 @@ def test_a_bucket_behind_https_refuses_plain_http() -> None:
     assert statement["Effect"] == "Deny"
     assert statement["Resource"] == ["arn:aws-cn:s3:::bucket", "arn:aws-cn:s3:::bucket/*"]
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_a_made_bucket_ends_abandoned_uploads_and_keeps_rules_of_somebodys_own(aws: Aws) -> None:
+    create_bucket(aws, "tidy-bucket")
+    s3 = aws.client("s3")
+    [rule] = s3.get_bucket_lifecycle_configuration(Bucket="tidy-bucket")["Rules"]
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    assert rule["Status"] == "Enabled"
+    assert "Expiration" not in rule
+    own = {"ID": "own", "Filter": {"Prefix": "logs/"}, "Status": "Enabled", "Expiration": {"Days": 9}}
+    s3.put_bucket_lifecycle_configuration(Bucket="tidy-bucket", LifecycleConfiguration={"Rules": [own]})
+    assert "abandoned uploads end after a day" not in create_bucket(aws, "tidy-bucket")
+    assert [rule["ID"] for rule in s3.get_bucket_lifecycle_configuration(Bucket="tidy-bucket")["Rules"]] == ["own"]

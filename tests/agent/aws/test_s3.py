@@ -146,6 +146,13 @@ def test_access_denied_names_key_credentials_and_the_action_that_is_missing(scri
     assert len(server.requests) == 1  # asking again would not help
 
 
+def test_an_endless_answer_to_a_put_is_not_read_on(scripted, server, answer) -> None:
+    server.script(answer(200, b"x" * 70_000))
+    with pytest.raises(Fatal) as caught:
+        scripted.put("demo/status/i-1.json", b"x")
+    assert caught.value.code == "s3-answer-unreadable"
+
+
 def test_a_skewed_clock_is_told_with_both_times(scripted, server, answer) -> None:
     server.script(answer(403, xml("RequestTimeTooSkewed"), {"Date": "Mon, 23 Nov 2026 10:00:00 GMT"}))
     with pytest.raises(Retryable) as caught:
