@@ -50,14 +50,17 @@ def sync(
     changed_since: Callable[[], bool],
     node: NodeOnDemand,
     *,
+    volumes: Callable[[], str] = str,
     stamp: Path = Path(STAMP),
     issued: Path = ISSUED,
 ) -> tuple[int, str]:
     """Exit code, and what was done in words. A store that cannot be asked is a warning: the node keeps what it runs.
 
     `changed_since` asks the store whether anything was published; `node` makes the node, the same one each time.
+    `volumes` looks after etcd's volumes, which needs no store, and says why they need a whole run.
     """
-    reason = due(last, datetime.now(UTC))
+    grown = volumes() if last.role == "control-plane" else ""
+    reason = due(last, datetime.now(UTC)) or grown
     try:
         if reason or changed_since():
             return _whole_run(node(), reason or "something new was published", stamp, issued)

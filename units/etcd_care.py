@@ -5,16 +5,17 @@ Compaction is the API server's (every 5 minutes). Thresholds and the order of st
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from units.etcd_members import quorum
 from units.etcd_replacement import restore_remedy
+from units.etcd_room import LOG_BYTES, LOW_BYTES, MIB, Freed, VolumeRoom, reserve_bytes, reserve_from
 from units.status import Condition
 
 WASTE_PART = 0.45
 WASTE_BYTES = 200 * 1024**2
 # Disarmed with less room than this below the quota, the alarm would be back with the next writes.
 ROOM_PART = 0.95
-NEXT_LOG_BYTES = 64 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,17 +155,31 @@ def no_quorum(etcd: str, said: str, since: str) -> Condition:
     )
 
 
-def disk_full(etcd: str, mount: str, free_bytes: int, since: str) -> tuple[Condition, ...]:
-    """None while a piece of log fits: etcd takes 64 MB at once, and ends itself when it cannot write."""
-    if free_bytes >= NEXT_LOG_BYTES:
-        return ()
-    return (
-        Condition(
-            code="etcd-disk-full",
-            message=f"etcd {etcd!r}: {mount} has {free_bytes // 1024**2} MiB free; etcd needs "
-            f"{NEXT_LOG_BYTES // 1024**2} for its next piece of log, and ends without them",
-            remedy="grow the volume in EC2 (the agent grows the file system), or delete what a restore kept aside: "
-            f"ls -d {mount}/data.g*; etcd comes back by itself",
-            since=since,
-        ),
-    )
+def room_conditions(
+    etcd: str, mount: str, room: VolumeRoom, freed: Collection[Freed], volume_id: str, since: str
+) -> tuple[Condition, ...]:
+    """What is told of a member's volume; none while it has room and its reserve, or makes one with the next poll.
+
+    `freed`: what the agent gave up there before, the newest last.
+    """
+    total, free, wanted = room.total_bytes // MIB, room.free_bytes // MIB, reserve_bytes(room.total_bytes)
+    gave = f"; the agent gave up {', '.join(str(one) for one in freed)}" if freed else ""
+    grow = f"aws ec2 modify-volume --volume-id {volume_id or 'VOLUME'} --size GIB; the agent grows the file system "
+    grow += "within two minutes, and etcd comes back by itself"
+
+    def told(code: str, said: str, remedy: str, severity: Literal["warning", "error"]) -> tuple[Condition, ...]:
+        message = f"etcd {etcd!r}: {mount} has {free} of {total} MiB free; {said}"
+        return (Condition(code=code, message=message, remedy=remedy, since=since, severity=severity),)
+
+    if room.free_bytes < LOW_BYTES:
+        left = "its reserve is given up with the next poll" if room.reserve_bytes else "nothing is left to give up"
+        said = f"etcd needs {LOG_BYTES // MIB} for its next piece of log, and ends when none is left{gave}; {left}"
+        look = f"or delete what is not etcd's: du -xsh {mount}/*; what a restore kept aside is {mount}/data.g*"
+        return told("etcd-disk-full", said, f"{grow}; {look}", "error")
+    if not wanted:
+        said = f"too small for a reserve: the agent has nothing to give up when it is full{gave}"
+        return told("etcd-no-reserve", said, f"{grow}; 1 GiB is enough", "warning")
+    if room.reserve_bytes < wanted and room.free_bytes < reserve_from(room):
+        said = f"{room.reserve_bytes // MIB} of {wanted // MIB} MiB in reserve{gave}; the reserve is made again with "
+        return told("etcd-disk-low", f"{said}{reserve_from(room) // MIB} MiB free", grow, "warning")
+    return ()

@@ -12,6 +12,8 @@ CARE_CODES = frozenset(
         "etcd-member-unhealthy",
         NO_QUORUM,
         "etcd-disk-full",
+        "etcd-disk-low",
+        "etcd-no-reserve",
         "etcd-backup-late",
         "etcd-backup-test-failed",
         "etcd-care-failed",

@@ -111,6 +111,10 @@ class EtcdState(Part):
     fsync_p99_ms: float | None = None  # of the write-ahead log, since etcd started here
     volume_id: str = ""
     device: str = ""
+    volume_bytes: int = 0  # of its file system; 0 from agents that did not tell
+    free_bytes: int = 0
+    reserve_bytes: int = 0  # kept by the agent, to be given up when the volume is full
+    given_up: tuple[str, ...] = ()  # what the agent gave up for etcd's sake, the newest last
     generation: int = 0
     backup: str = ""  # the newest backup's name
     backup_at: str = ""

@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import quick_poll
 from agent.aws.imds import Imds
+from agent.etcd.relief import keep_room
 from agent.run_state import STATUS, read_last_run, running_alone
 from agent.sync import NOTHING_NEW, sync
 from agent.waits import Waits
@@ -23,12 +25,30 @@ def run(_arguments: argparse.Namespace) -> int:
         node = _NodeOnDemand()
         waits = Waits(progress=node.progress)
         exit_code, done = sync(
-            read_last_run(), lambda: quick_poll.changed_since(Imds(waits=waits), waits=waits), node.get
+            read_last_run(),
+            lambda: quick_poll.changed_since(Imds(waits=waits), waits=waits),
+            node.get,
+            volumes=lambda: keep_room(_outlived, _start),
         )
     sys.stdout.write(f"agent sync: {done}\n")
     if done != NOTHING_NEW:
         sys.stdout.write(node.summary() + "\n")
     return exit_code
+
+
+def _outlived(etcd: str, mount: Path) -> tuple[str, ...]:
+    from agent.etcd.aside import outlived_on
+
+    return outlived_on(etcd, mount)
+
+
+def _start(etcd: str) -> None:
+    """As after a crash, in which systemd's own restarts have ended; one that a person stopped stays so."""
+    from agent.linux.systemd import LinuxSystemd
+
+    unit, systemd = f"bootwright-etcd-{etcd}.service", LinuxSystemd()
+    if systemd.state(unit).active == "failed":
+        systemd.start(unit)
 
 
 class _NodeOnDemand:

@@ -1,6 +1,5 @@
 """One cluster as it is right now, for a person and for the status object. Never raises: what fails is what it tells."""
 
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,11 +11,12 @@ from agent.etcd.gateway import Gateway
 from agent.etcd.here import EtcdHere
 from agent.etcd.maintenance import Alarm, list_alarms, member_status
 from agent.etcd.metrics import FSYNC, quantile, read_metrics
+from agent.etcd.room import measure, read_note
 from agent.volume_memory import VolumeMemory
 from units.bootstrap_record import BootstrapRecord
 from units.errors import BootwrightError
 from units.etcd_backup import EVERY
-from units.etcd_care import CaredAlarm, conditions, disk_full, no_quorum
+from units.etcd_care import CaredAlarm, conditions, no_quorum, room_conditions
 from units.etcd_members import quorum
 from units.status import Condition, EtcdMemberState, EtcdState
 
@@ -34,6 +34,7 @@ def look_live(here: EtcdHere, now: datetime, *, device: str = "", volume_id: str
     seen = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     base = EtcdState(name=here.name, ready=False, member=here.member, volume_id=volume_id, device=device, seen=seen)
     fsync = quantile(read_metrics(here.metrics_url), FSYNC, 0.99)
+    base, disk = _with_room(base, here)
     base = base.model_copy(update={"fsync_p99_ms": None if fsync is None else round(fsync * 1000, 2)})
     try:
         with here.own.gateway() as gateway:
@@ -42,7 +43,7 @@ def look_live(here: EtcdHere, now: datetime, *, device: str = "", volume_id: str
             alarms = _alarms(gateway) if _decides(look) else ()
     except BootwrightError as error:
         said = error.message[:500]
-        return Live(base.model_copy(update={"detail": said}), (*_disk(here, seen), no_quorum(here.name, said, seen)))
+        return Live(base.model_copy(update={"detail": said}), (*disk, no_quorum(here.name, said, seen)))
     told = conditions(
         here.name,
         cared(look),
@@ -52,7 +53,7 @@ def look_live(here: EtcdHere, now: datetime, *, device: str = "", volume_id: str
     )
     state = _filled(base, look, alarms, own.leader, own.term)
     silent = () if _decides(look) else (no_quorum(here.name, state.detail, seen),)
-    return Live(state, (*told, *silent, *_disk(here, seen)))
+    return Live(state, (*told, *silent, *disk))
 
 
 def with_backups(state: EtcdState, bucket: BackupBucket, record: BootstrapRecord | None) -> EtcdState:
@@ -104,10 +105,22 @@ def remembered_volume(etcd: str) -> str:
     return ""
 
 
-def _disk(here: EtcdHere, seen: str) -> tuple[Condition, ...]:
-    with suppress(OSError):
-        return disk_full(here.name, str(here.mount), shutil.disk_usage(here.mount).free, seen)
-    return ()
+def _with_room(base: EtcdState, here: EtcdHere) -> tuple[EtcdState, tuple[Condition, ...]]:
+    """Nothing of a volume that is not there: others tell of that."""
+    try:
+        room = measure(here.mount)
+    except OSError:
+        return base, ()
+    freed = read_note(here.mount)
+    state = base.model_copy(
+        update={
+            "volume_bytes": room.total_bytes,
+            "free_bytes": room.free_bytes,
+            "reserve_bytes": room.reserve_bytes,
+            "given_up": tuple(str(one) for one in freed),
+        }
+    )
+    return state, room_conditions(here.name, str(here.mount), room, freed, base.volume_id, base.seen)
 
 
 def _filled(base: EtcdState, look: Look, alarms: tuple[Alarm, ...], leader: int, term: int) -> EtcdState:

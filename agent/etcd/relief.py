@@ -33,10 +33,10 @@ def keep_room(outlived: Outlived, start: Start, *, mounts: Path = MOUNTS) -> str
     for mount in sorted(mounts.glob(f"*/{_MARKER}")):
         etcd = mount.parent.name
         try:
-            if relieve(etcd, mount.parent, outlived):
-                start(etcd)
             if outgrown_at(mount.parent):
                 grown.append(etcd)
+            if relieve(etcd, mount.parent, outlived):
+                start(etcd)
         except (OSError, BootwrightError) as error:
             LOG.warning("etcd %s: its volume cannot be looked after: %s", etcd, error)
     return f"the volume of etcd {' and '.join(grown)} has grown" if grown else ""

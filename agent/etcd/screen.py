@@ -23,6 +23,11 @@ def print_etcd(state: EtcdState, conditions: tuple[Condition, ...], now: datetim
         f"term {state.term}, revision {state.revision}"
     )
     console.print(f"  volume {state.volume_id or '?'} on {state.device or '(not mounted)'}, {_fsync(state)}")
+    if state.volume_bytes:
+        free, reserve = state.free_bytes // _MIB, state.reserve_bytes // _MIB
+        console.print(f"  {free} of {state.volume_bytes // _MIB} MiB free, {reserve} MiB more in reserve")
+    for given in state.given_up:
+        console.print(Text(f"  given up for room: {given}", style="yellow"))
     if state.alarms:
         console.print(Text(f"  alarms: {', '.join(state.alarms)}", style="bold red"))
     if state.members:

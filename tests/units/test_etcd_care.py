@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from units.etcd_care import (
-    NEXT_LOG_BYTES,
     WASTE_BYTES,
     CaredAlarm,
     CaredMember,
@@ -14,14 +13,17 @@ from units.etcd_care import (
     Defragment,
     Disarm,
     conditions,
-    disk_full,
     may_disarm,
     next_steps,
     no_quorum,
+    room_conditions,
     successor,
 )
+from units.etcd_room import LOW_BYTES, MIB, Freed, VolumeRoom
+from units.status import Condition
 
 GIB = 1024**3
+FREED = (Freed("2026-06-01T00:00:00Z", "its reserve", 256 * MIB),)
 LEAN = CaredMember(1, "a", healthy=True, leader=False, learner=False, database_bytes=GIB, in_use_bytes=GIB)
 
 
@@ -144,7 +146,26 @@ def test_a_silent_member_is_told_with_its_reason_and_what_is_left() -> None:
 
 def test_a_lost_quorum_names_the_restore_and_a_full_disk_what_makes_room() -> None:
     assert "`coordinator etcd restore --etcd main --backup NAME`" in no_quorum("main", "no leader", "now").remedy
-    assert disk_full("main", "/var/lib/etcd/main", NEXT_LOG_BYTES, "now") == ()
-    (full,) = disk_full("main", "/var/lib/etcd/main", NEXT_LOG_BYTES - 1, "now")
-    assert "/var/lib/etcd/main has 63 MiB free" in full.message
-    assert "ls -d /var/lib/etcd/main/data.g*" in full.remedy
+    full = told_of(VolumeRoom(20 * GIB, LOW_BYTES - 1), FREED)
+    assert (full.code, full.severity) == ("etcd-disk-full", "error")
+    assert "/var/lib/etcd/main has 127 of 20480 MiB free; etcd needs 64 for its next piece of log" in full.message
+    assert "gave up its reserve, 256 MiB, at 2026-06-01T00:00:00Z; nothing is left to give up" in full.message
+    assert full.remedy.startswith("aws ec2 modify-volume --volume-id vol-1 --size GIB; the agent grows")
+    assert "/var/lib/etcd/main/data.g*" in full.remedy
+    assert "with the next poll" in told_of(VolumeRoom(20 * GIB, LOW_BYTES - 1, 256 * MIB)).message
+
+
+def test_a_volume_without_its_reserve_is_told_unless_the_next_poll_makes_one() -> None:
+    low = told_of(VolumeRoom(20 * GIB, GIB), FREED)
+    assert (low.code, low.severity) == ("etcd-disk-low", "warning")
+    assert "0 of 256 MiB in reserve; the agent gave up its reserve, 256 MiB" in low.message
+    assert "made again with 2304 MiB free" in low.message
+    small = told_of(VolumeRoom(370 * MIB, 300 * MIB))
+    assert (small.code, small.severity) == ("etcd-no-reserve", "warning")
+    for calm in (VolumeRoom(20 * GIB, GIB, 256 * MIB), VolumeRoom(20 * GIB, 15 * GIB)):
+        assert room_conditions("main", "/m", calm, FREED, "vol-1", "now") == ()
+
+
+def told_of(room: VolumeRoom, freed: tuple[Freed, ...] = ()) -> Condition:
+    (one,) = room_conditions("main", "/var/lib/etcd/main", room, freed, "vol-1", "now")
+    return one
