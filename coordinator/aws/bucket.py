@@ -15,8 +15,8 @@ _PRIVATE = {
     "BlockPublicPolicy": True,
     "RestrictPublicBuckets": True,
 }
-# What a power cut leaves of an upload is in no listing, and paid for. S3 counts from the upload's beginning, and none of
-# ours takes three hours.
+# What a power cut leaves of an upload is in no listing, and paid for. S3 counts from the upload's beginning, and none
+# of ours takes three hours.
 _TIDY = {
     "Rules": [
         {
