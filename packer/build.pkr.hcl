@@ -3,16 +3,16 @@
 locals {
   folder = "/var/tmp/bootwright" # on disk: /tmp may be as small as the machine's memory
 
-  # Read by install.sh and validate.sh; the values are versions and digests, checked there.
+  # Read by install.sh and validate.sh. A pin without the digest of this architecture is an invalid index.
   settings = join(" ", [
     "WHEELHOUSE=${local.folder}/wheelhouse",
     "ASSETS=${local.folder}/to-bake",
     "DOWNLOADS=${local.folder}/to-bake",
-    "CONTAINERD=${var.containerd.version}:${lookup(var.containerd.sha256, var.arch, "")}",
-    "RUNC=${var.runc.version}:${lookup(var.runc.sha256, var.arch, "")}",
-    "CNI=${var.cni.version}:${lookup(var.cni.sha256, var.arch, "")}",
-    "ETCD=${var.etcd.version}:${lookup(var.etcd.sha256, var.arch, "")}",
-    "KUBELET=${var.kubernetes.version}:${lookup(var.kubernetes.sha256, var.arch, "")}",
+    "CONTAINERD=${var.containerd.version == "" ? "" : "${var.containerd.version}:${var.containerd.sha256[var.arch]}"}",
+    "RUNC=${var.runc.version == "" ? "" : "${var.runc.version}:${var.runc.sha256[var.arch]}"}",
+    "CNI=${var.cni.version == "" ? "" : "${var.cni.version}:${var.cni.sha256[var.arch]}"}",
+    "ETCD=${var.etcd.version == "" ? "" : "${var.etcd.version}:${var.etcd.sha256[var.arch]}"}",
+    "KUBELET=${var.kubernetes.version == "" ? "" : "${var.kubernetes.version}:${var.kubernetes.sha256[var.arch]}"}",
     "ROOT_JSON=${var.root_json == "" ? "" : base64encode(file(var.root_json))}",
   ])
 }

@@ -48,6 +48,8 @@ variable "subnet_id" {
 }
 
 # --- pinned software: a version of "" takes the distribution's package; a version needs the sha256 of its archive ------
+# That it has one for the architecture of this build, build.pkr.hcl sees: a condition here knows its own variable only.
+# regex_replace, and what it has left over, because Packer 1.6 knows neither regex nor alltrue.
 
 variable "containerd" {
   type    = object({ version = string, sha256 = map(string) })
@@ -56,6 +58,16 @@ variable "containerd" {
   validation {
     condition     = var.containerd.version == "" || length(var.containerd.sha256) > 0
     error_message = "A pinned version of containerd needs the sha256 of its release by architecture."
+  }
+
+  validation {
+    condition     = regex_replace(join("", formatlist("%s,", values(var.containerd.sha256))), "[0-9a-f]{64},", "") == ""
+    error_message = "Each sha256 of containerd must be 64 digits of 0-9 and a-f."
+  }
+
+  validation {
+    condition     = regex_replace(var.containerd.version, "^[0-9]+[.][0-9]+[.][0-9]+(-[a-z]+[.][0-9]+)?$", "") == ""
+    error_message = "The version of containerd must be like 1.2.3, without a v."
   }
 }
 
@@ -67,6 +79,16 @@ variable "runc" {
     condition     = var.runc.version == "" || length(var.runc.sha256) > 0
     error_message = "A pinned version of runc needs the sha256 of its release by architecture."
   }
+
+  validation {
+    condition     = regex_replace(join("", formatlist("%s,", values(var.runc.sha256))), "[0-9a-f]{64},", "") == ""
+    error_message = "Each sha256 of runc must be 64 digits of 0-9 and a-f."
+  }
+
+  validation {
+    condition     = regex_replace(var.runc.version, "^[0-9]+[.][0-9]+[.][0-9]+(-[a-z]+[.][0-9]+)?$", "") == ""
+    error_message = "The version of runc must be like 1.2.3, without a v."
+  }
 }
 
 variable "cni" {
@@ -76,6 +98,16 @@ variable "cni" {
   validation {
     condition     = var.cni.version == "" || length(var.cni.sha256) > 0
     error_message = "A pinned version of cni needs the sha256 of its release by architecture."
+  }
+
+  validation {
+    condition     = regex_replace(join("", formatlist("%s,", values(var.cni.sha256))), "[0-9a-f]{64},", "") == ""
+    error_message = "Each sha256 of cni must be 64 digits of 0-9 and a-f."
+  }
+
+  validation {
+    condition     = regex_replace(var.cni.version, "^[0-9]+[.][0-9]+[.][0-9]+(-[a-z]+[.][0-9]+)?$", "") == ""
+    error_message = "The version of cni must be like 1.2.3, without a v."
   }
 }
 
@@ -87,6 +119,16 @@ variable "etcd" {
     condition     = var.etcd.version == "" || length(var.etcd.sha256) > 0
     error_message = "A pinned version of etcd needs the sha256 of its release by architecture."
   }
+
+  validation {
+    condition     = regex_replace(join("", formatlist("%s,", values(var.etcd.sha256))), "[0-9a-f]{64},", "") == ""
+    error_message = "Each sha256 of etcd must be 64 digits of 0-9 and a-f."
+  }
+
+  validation {
+    condition     = regex_replace(var.etcd.version, "^[0-9]+[.][0-9]+[.][0-9]+(-[a-z]+[.][0-9]+)?$", "") == ""
+    error_message = "The version of etcd must be like 1.2.3, without a v."
+  }
 }
 
 variable "kubernetes" {
@@ -97,6 +139,16 @@ variable "kubernetes" {
   validation {
     condition     = var.kubernetes.version == "" || length(var.kubernetes.sha256) > 0
     error_message = "A pinned version of the kubelet needs the sha256 of its release by architecture."
+  }
+
+  validation {
+    condition     = regex_replace(join("", formatlist("%s,", values(var.kubernetes.sha256))), "[0-9a-f]{64},", "") == ""
+    error_message = "Each sha256 of the kubelet must be 64 digits of 0-9 and a-f."
+  }
+
+  validation {
+    condition     = regex_replace(var.kubernetes.version, "^[0-9]+[.][0-9]+[.][0-9]+(-[a-z]+[.][0-9]+)?$", "") == ""
+    error_message = "The version of the kubelet must be like 1.2.3, without a v."
   }
 }
 

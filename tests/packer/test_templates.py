@@ -12,6 +12,8 @@ from tests.lab.cache import CHECKOUT
 PACKER = CHECKOUT / "packer"
 BASES = ("debian-12", "debian-13", "ubuntu-24.04", "amazon-linux-2023")
 SHA256 = "a" * 64
+PINNED = '{version="1.2.3",sha256={amd64="' + SHA256 + '"}}'
+PINS = {**{name: name for name in ("containerd", "runc", "cni", "etcd")}, "kubernetes": "the kubelet"}
 
 needs_packer = pytest.mark.skipif(bool(packer.why_not()), reason=packer.why_not() or "there is one")
 
@@ -45,6 +47,11 @@ def test_packer_takes_the_template_for_every_base(folder: Path, base: str, arch:
         ({"etcd": '{version="3.6.5",sha256={}}'}, "etcd needs the sha256"),
         ({"containerd": '{version="2.3.4",sha256={}}'}, "containerd needs the sha256"),
         ({"kubernetes": '{version="1.36.2",sha256={}}'}, "kubelet needs the sha256"),
+        *(({"arch": "arm64", name: PINNED}, f"var.{name}.sha256 as map of string with 1 element") for name in PINS),
+        *(({name: PINNED.replace(SHA256, "xyz")}, f"sha256 of {shown} must be 64") for name, shown in PINS.items()),
+        *(({name: PINNED.replace(SHA256, f"{SHA256}a")}, f"of {shown} must be 64") for name, shown in PINS.items()),
+        *(({name: PINNED.replace("1.2.3", "v1.2.3")}, f"version of {shown} must be") for name, shown in PINS.items()),
+        ({"etcd": PINNED.replace("1.2.3", "1.2.3; reboot")}, "version of etcd must be"),
     ],
 )
 def test_what_cannot_be_built_is_refused_before_anything_starts(
@@ -57,9 +64,10 @@ def test_what_cannot_be_built_is_refused_before_anything_starts(
 
 @needs_packer
 def test_pinned_versions_with_their_digests_are_taken(folder: Path) -> None:
-    pinned = '{version="1.2.3",sha256={amd64="' + SHA256 + '"}}'
-    names = ("containerd", "runc", "cni", "etcd", "kubernetes")
-    done = validate(folder, dict.fromkeys(names, pinned))
+    done = validate(folder, dict.fromkeys(PINS, PINNED))
+    assert done.returncode == 0, done.stdout + done.stderr
+    both = PINNED.replace("sha256={", 'sha256={arm64="' + "0" * 64 + '",')
+    done = validate(folder, {"arch": "arm64", **dict.fromkeys(PINS, both), "etcd": both.replace("1.2.3", "3.7.0-rc.1")})
     assert done.returncode == 0, done.stdout + done.stderr
 
 
