@@ -180,11 +180,20 @@ def is_due(backups: Iterable[Kept], now: datetime) -> bool:
     return newest is None or now - newest > EVERY * 0.8
 
 
-def to_test(backups: Collection[Kept], newest_test: datetime | None, now: datetime) -> Kept | None:
-    """The newest backup, once a day. `newest_test` is when the last test restore was written."""
+def to_test(
+    backups: Collection[Kept], newest_test: datetime | None, now: datetime, *, failed: str | None = None
+) -> Kept | None:
+    """The newest backup, once a day; `newest_test` is when the last test restore was written.
+
+    `failed`: the backup that this last test could not restore. Any other is tested at once then: until one can be
+    restored, nobody knows whether there is a backup at all.
+    """
+    newest = max((one for one in backups if one.complete), key=_age, default=None)
+    if failed is not None and newest is not None and newest.name != failed:
+        return newest
     if newest_test is not None and -CLOCKS_DIFFER <= now - newest_test < TEST_EVERY:
         return None
-    return max((one for one in backups if one.complete), key=_age, default=None)
+    return newest
 
 
 def believable(facts: SnapshotFacts, size: int, previous: BackupMeta | None, generation: int) -> SnapshotFacts:

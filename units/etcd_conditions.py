@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from units.status import Condition, EtcdState, NodeStatus
 
 NO_QUORUM = "etcd-no-quorum"
+BACKUP_LATE = "etcd-backup-late"
+TEST_FAILED = "etcd-backup-test-failed"
 CARE_CODES = frozenset(
     {
         "etcd-corrupt",
@@ -14,8 +16,8 @@ CARE_CODES = frozenset(
         "etcd-disk-full",
         "etcd-disk-low",
         "etcd-no-reserve",
-        "etcd-backup-late",
-        "etcd-backup-test-failed",
+        BACKUP_LATE,
+        TEST_FAILED,
         "etcd-care-failed",
     }
 )
@@ -29,6 +31,21 @@ def with_care(
     kept = tuple(one for one in status.conditions if one.code not in CARE_CODES)
     new = tuple(one.model_copy(update={"since": known.get(one.code, one.since)}) for one in joined(conditions))
     return status.model_copy(update={"etcd": states, "conditions": (*kept, *new), "updated": now})
+
+
+def failed_test(state: EtcdState) -> tuple[Condition, ...]:
+    """Of a state with what lies in the bucket: told until a later test restores another backup."""
+    if not state.backup_problem:
+        return ()
+    return (
+        Condition(
+            code="etcd-backup-test-failed",
+            message=f"etcd {state.name!r}: {state.backup_problem}",
+            remedy="the next backup is tested at once: take one (`agent etcd backup`), and look at the disk and the "
+            "bucket; older backups are in `coordinator etcd backups`",
+            since=state.seen,
+        ),
+    )
 
 
 def joined(conditions: Iterable[Condition]) -> tuple[Condition, ...]:

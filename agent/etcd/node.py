@@ -17,7 +17,7 @@ from agent.run_state import STATUS, running_alone, write_status
 from agent.settings import Settings
 from agent.waits import Waits
 from units.errors import BootwrightError, Fatal, Retryable
-from units.etcd_conditions import with_care
+from units.etcd_conditions import BACKUP_LATE, TEST_FAILED, failed_test, with_care
 from units.generations import Generations, running_manifest
 from units.manifest import Manifest
 from units.status import Condition, EtcdState, NodeStatus, decode_status, encode_status
@@ -68,7 +68,7 @@ class EtcdNode:
         )
 
     def look(self, here: EtcdHere) -> Live:
-        """With what lies in the bucket, if that can be reached."""
+        """With what lies in the bucket; if that cannot be reached, what was told of it before still stands."""
         mounted = LinuxMounts().mounted(str(here.mount))
         live = look_live(
             here, utc_now(), device=mounted.source if mounted else "", volume_id=remembered_volume(here.name)
@@ -77,7 +77,9 @@ class EtcdNode:
             state = with_backups(live.state, self.access.bucket(here.name), self.access.record(here.name))
         except BootwrightError as error:
             state = live.state.model_copy(update={"backup_problem": f"the bucket cannot be asked: {error.message}"})
-        return Live(state, (*live.conditions, *late_backup(state, utc_now())))
+            told = tuple(one for one in self.status.conditions if one.code in (BACKUP_LATE, TEST_FAILED))
+            return Live(state, (*live.conditions, *told))
+        return Live(state, (*live.conditions, *late_backup(state, utc_now()), *failed_test(state)))
 
     def publish(self, states: tuple[EtcdState, ...], conditions: tuple[Condition, ...]) -> None:
         """Into the status of this machine, here and in the store. Not while a boot or sync is under way: it writes the

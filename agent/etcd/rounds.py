@@ -9,6 +9,7 @@ from agent.etcd.node import EtcdNode, utc_now
 from agent.waits import Waits
 from units.errors import BootwrightError, Fatal
 from units.etcd_backup import is_due, to_test
+from units.etcd_conditions import TEST_FAILED
 from units.status import Condition
 
 LOG = logging.getLogger("bootwright.etcd")
@@ -61,9 +62,11 @@ def care_and_tell(
         failures += errors
     lives = [node.look(here) for here in node.clusters()]
     conditions = [condition for live in lives for condition in live.conditions]
-    for error in failures:
-        code = error.code if error.code == "etcd-backup-test-failed" else "etcd-care-failed"
-        conditions.append(Condition(code=code, message=str(error), remedy=error.remedy, since=lives[0].state.seen))
+    conditions += (
+        Condition(code="etcd-care-failed", message=str(error), remedy=error.remedy, since=lives[0].state.seen)
+        for error in failures
+        if error.code != TEST_FAILED  # each look tells it, as long as it lies in the bucket
+    )
     node.publish(tuple(live.state for live in lives), tuple(conditions))
     return tuple(said), tuple(failures)
 
@@ -73,8 +76,10 @@ def _tested(node: EtcdNode, here: EtcdHere) -> tuple[str, ...]:
         if not member_status(gateway).leads:
             return ()
     bucket = node.access.bucket(here.name)
-    newest = bucket.newest_test()
-    chosen = to_test(bucket.backups(), newest[1] if newest else None, utc_now())
+    last, at = bucket.newest_test() or (None, None)
+    outcome = bucket.test(last) if last else None
+    failed = last if outcome and not outcome.ok else None
+    chosen = to_test(bucket.backups(), at, utc_now(), failed=failed)
     meta = bucket.meta(chosen.name) if chosen else None
     if chosen is None or meta is None:
         return ()
@@ -83,7 +88,7 @@ def _tested(node: EtcdNode, here: EtcdHere) -> tuple[str, ...]:
         raise Fatal(
             "etcd-backup-test-failed",
             f"backup {chosen.name} of etcd {here.name!r} cannot be restored: {outcome.problem}",
-            remedy="take another one (`agent etcd backup`) and look at the disk and the bucket; older backups are "
-            "in `coordinator etcd backups`",
+            remedy="the next backup is tested at once: take one (`agent etcd backup`), and look at the disk and the "
+            "bucket; older backups are in `coordinator etcd backups`",
         )
     return (f"backup {chosen.name} was restored as a test: {outcome.keys} keys in {outcome.seconds} s",)

@@ -199,3 +199,12 @@ def test_documents_survive_a_newer_writer_and_rubbish_is_named() -> None:
     for decode in (decode_meta, decode_test):
         with pytest.raises(Fatal, match="k does not describe a backup"):
             decode(b"{}", "k")
+
+
+def test_after_a_failed_test_the_next_backup_is_tested_at_once_and_the_same_one_a_day_later() -> None:
+    bad, newer = kept(30, tested=True, revision=5), kept(15, revision=6)
+    tested = NOW - timedelta(minutes=20)
+    assert to_test([bad], tested, NOW, failed=bad.name) is None
+    assert to_test([bad, newer], tested, NOW, failed=bad.name) == newer
+    assert to_test([bad, newer], tested, NOW) is None
+    assert to_test([bad], tested, NOW + timedelta(days=1), failed=bad.name) == bad

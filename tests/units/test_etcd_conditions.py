@@ -1,8 +1,8 @@
 """What several clusters and members are ill of, in a status that has each code once."""
 
 from units.etcd_care import CaredMember, conditions, no_quorum
-from units.etcd_conditions import CARE_CODES, joined, with_care
-from units.status import Condition, NodeStatus
+from units.etcd_conditions import CARE_CODES, failed_test, joined, with_care
+from units.status import Condition, EtcdState, NodeStatus
 
 MIB = 1024**2
 
@@ -51,3 +51,13 @@ def test_a_round_keeps_what_others_told_and_when_its_own_began_and_takes_back_wh
     assert [(one.code, one.since) for one in seen.conditions] == [("clock", "before"), ("etcd-no-quorum", "before")]
     assert "events" in seen.conditions[1].message
     assert "main" in seen.conditions[1].message
+
+
+def test_a_backup_that_could_not_be_restored_is_told_for_as_long_as_the_store_says_so() -> None:
+    state = EtcdState(name="main", ready=True, seen="now", backup_problem="the test restore of X failed: rotten")
+    status = NodeStatus(instance_id="i-1")
+    for _round in range(3):
+        status = with_care(status, (state,), failed_test(state), "now")
+        assert [one.code for one in status.conditions] == ["etcd-backup-test-failed"]
+        assert "X failed: rotten" in status.conditions[0].message
+    assert failed_test(state.model_copy(update={"backup_problem": ""})) == ()

@@ -20,6 +20,7 @@ from tests.agent.etcd.conftest import clients_of
 from tests.real_etcd.cluster import RealCluster
 from units.bootstrap_record import BootstrapRecord
 from units.etcd_care import no_quorum
+from units.etcd_conditions import failed_test
 from units.status import Condition, EtcdState
 
 pytestmark = pytest.mark.slow
@@ -90,6 +91,24 @@ def test_a_backup_that_cannot_be_restored_is_an_error_with_a_remedy(node: Any, h
     assert done == ()
     assert [error.code for error in errors] == ["etcd-backup-test-failed"]
     assert errors[0].remedy
+
+
+def test_a_failed_test_stays_told_and_the_next_backup_is_tested_at_once(
+    node: Any, here: EtcdHere, one: RealCluster, s3: Any
+) -> None:
+    back_up(node, here, scheduled=True, reason="")
+    s3.put(f"demo/etcd/main/backups/{node.store.backups()[0].name}/snapshot.db", b"rotten")
+    care_for(node, here, Waits())
+    for _look in range(2):
+        state = with_backups(look_live(here, datetime.now(UTC)).state, node.store, RECORD)
+        assert [told.code for told in failed_test(state)] == ["etcd-backup-test-failed"]
+        assert care_for(node, here, Waits()) == ((), ()), "the same backup is not tried again today"
+    one.put_many(1, 10)
+    back_up(node, here, scheduled=False, reason="by hand")
+    done, errors = care_for(node, here, Waits())
+    assert errors == ()
+    assert "was restored as a test" in done[0]
+    assert failed_test(with_backups(state, node.store, RECORD)) == ()
 
 
 def test_the_screen_tells_state_backup_and_what_is_wrong(
