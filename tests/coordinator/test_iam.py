@@ -64,6 +64,7 @@ DIGEST = {"kms:MessageType": "DIGEST", "kms:SigningAlgorithm": "ECDSA_SHA_256"}
 
 Row = tuple[str, str, str, Keyed]
 LIST, GET, PUT, DELETE = "s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"
+ABORT = "s3:AbortMultipartUpload"
 FOR_MACHINES = ("node", "control-plane")
 
 ALLOWED: list[Row] = [
@@ -82,6 +83,7 @@ ALLOWED: list[Row] = [
     ("control-plane", PUT, f"{FOLDER_ARN}etcd/main/cluster.json", ONLY_SEEN),
     ("control-plane", PUT, f"{FOLDER_ARN}etcd/main/backups/2026-01-01-7/snapshot", {}),
     ("control-plane", DELETE, f"{FOLDER_ARN}etcd/main/backups/2026-01-01-7/snapshot", {}),
+    ("control-plane", ABORT, f"{FOLDER_ARN}etcd/main/backups/2026-01-01-7/snapshot", {}),
     ("control-plane", PUT, f"{FOLDER_ARN}identity/111122223333/eu-west-1/{INSTANCE}.json", ONLY_NEW),
     ("control-plane", "kms:Decrypt", SECRETS, sealed(OWN_CONTEXT)),
     ("control-plane", "ec2:DescribeInstances", "*", {}),
@@ -181,6 +183,8 @@ REFUSED: list[Row] = [
     ("control-plane", PUT, f"{FOLDER_ARN}secrets/control-plane/authority-kubernetes.json", ONLY_SEEN),
     ("control-plane", PUT, f"{FOLDER_ARN}etcd/main/cluster.json", {}),
     ("control-plane", PUT, f"{FOLDER_ARN}identity/111122223333/eu-west-1/{INSTANCE}.json", {}),
+    ("control-plane", ABORT, f"{FOLDER_ARN}assets/sha256/ab/{HASH}", {}),
+    *((role, ABORT, f"{FOLDER_ARN}etcd/main/backups/7/snapshot", {}) for role in ROLES if role != "control-plane"),
     ("control-plane", "s3:DeleteObjectVersion", f"{FOLDER_ARN}etcd/main/backups/2026-01-01-7/snapshot", {}),
     ("control-plane", LIST, BUCKET, {"s3:prefix": "clusters/other.example.com/"}),
     ("control-plane", "kms:Decrypt", SECRETS, {}),
