@@ -26,6 +26,7 @@ from units.status import CertificateState
 from units.transaction import Transaction
 
 CLOCK_SECONDS = 30.0  # chrony reaches 169.254.169.123 within a few
+CLOCK_AGREES = 5.0  # seconds; `agent doctor` warns of more
 
 
 class Node(Protocol):
@@ -34,6 +35,9 @@ class Node(Protocol):
     reporter: Reporter
 
     def instance(self) -> Instance: ...
+
+    def clock_ahead(self) -> float | None:
+        """Seconds that the machine's clock is ahead of IMDS's; None where that tells no time."""
 
     def machine(self) -> MachineFacts: ...
 
@@ -113,7 +117,7 @@ def find_target(node: Node) -> Target:
         verified = node.verified_release()
         release = decode_release(verified.release, cluster=settings.cluster, group=settings.group)
     facts = facts_of(instance, machine)
-    warn_of_the_machine(reporter, machine)
+    warn_of_the_machine(reporter, machine, clock_right=machine.time_synchronised or _agrees_with_imds(node))
     choice = choose(release, facts, node.host, node.rollout_store(), fresh=verified.condition == Condition.FRESH)
     target = Target(release, facts, choice)
     tell_target(reporter, verified, target)
@@ -139,12 +143,20 @@ def _progress_of(node: Node) -> Observer:
 
 
 def _with_right_clock(node: Node) -> MachineFacts:
-    """The machine, once its clock is synchronised; after CLOCK_SECONDS as it is, and the status warns.
+    """The machine, once its clock is right; after CLOCK_SECONDS as it is, and the status warns.
 
-    A clock that is behind accepts what has expired, one that is ahead refuses what is good (trust.md 1.3).
+    A clock that is behind accepts what has expired, one that is ahead refuses what is good (trust.md 1.3). Right is
+    what chrony has set, and what agrees with IMDS: chrony takes seconds of every boot to say the same (ADR 0016).
     """
+    if _agrees_with_imds(node):
+        return node.machine()
     clock = node.reporter.clock
     deadline = clock.monotonic() + CLOCK_SECONDS
     while not (machine := node.machine()).time_synchronised and clock.monotonic() < deadline:
         clock.wait(1.0, "waiting for chrony to set the clock")
     return machine
+
+
+def _agrees_with_imds(node: Node) -> bool:
+    ahead = node.clock_ahead()
+    return ahead is not None and abs(ahead) <= CLOCK_AGREES

@@ -9,7 +9,6 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from agent.aws.credentials import Credentials
@@ -122,18 +121,15 @@ class IssuerClient:
         message = _line(document.get("message")) or f"the issuer answers {response.status} {code}"
         remedy = _line(document.get("remedy"))
         if code == UNIFORM_CODE:
-            if off := self._clock_off(response.headers.get("date", "")):
+            if off := self._clock_off(response.date):
                 return off
             message = "the issuer does not accept this machine's proof of identity"
             remedy = "the reason is in the issuer's journal alone: journalctl -u bootwright-issuer on the control plane"
         return Retryable(code, message, remedy=remedy, after=after)
 
-    def _clock_off(self, date: str) -> Retryable | None:
+    def _clock_off(self, date: datetime | None) -> Retryable | None:
         """The usual innocent reason for a proof that nobody confirms."""
-        try:
-            seconds = (self._now() - parsedate_to_datetime(date)).total_seconds()
-        except (ValueError, TypeError):
-            return None
+        seconds = (self._now() - date).total_seconds() if date else 0.0
         if abs(seconds) <= _CLOCK_SECONDS:
             return None
         return Retryable(

@@ -70,6 +70,9 @@ class RealNode:
     def instance(self) -> Instance:
         return self._imds.instance()
 
+    def clock_ahead(self) -> float | None:
+        return self._imds.clock_ahead
+
     def machine(self) -> MachineFacts:
         return gather_machine()
 

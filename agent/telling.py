@@ -82,7 +82,7 @@ def with_next_try(certificates: tuple[CertificateState, ...], reporter: Reporter
     )
 
 
-def warn_of_the_machine(reporter: Reporter, machine: MachineFacts) -> None:
+def warn_of_the_machine(reporter: Reporter, machine: MachineFacts, *, clock_right: bool) -> None:
     if not machine.cgroup_v2:
         reporter.condition(
             "cgroup-v1",
@@ -90,7 +90,7 @@ def warn_of_the_machine(reporter: Reporter, machine: MachineFacts) -> None:
             remedy="boot with systemd.unified_cgroup_hierarchy=1, or use an image of this decade",
             severity="warning",
         )
-    if not machine.time_synchronised:
+    if not clock_right:
         reporter.condition(
             "clock-not-synchronised",
             "the kernel's clock is not synchronised yet: a wrong clock breaks certificates and AWS signatures",

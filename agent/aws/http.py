@@ -14,6 +14,8 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -60,6 +62,15 @@ class Response:
         self._watchdog = watchdog
         # http.client forgets the length of what read1 leaves unread, and would take a body cut short for a whole one.
         self._left = None if response.chunked else response.length
+
+    @property
+    def date(self) -> datetime | None:
+        """The sender's clock in whole seconds (RFC 9110, 6.6.1); None if it does not tell, or tells nonsense."""
+        try:
+            told = parsedate_to_datetime(self.headers.get("date", ""))
+        except ValueError:
+            return None
+        return told if told.tzinfo else None
 
     def body(self, *, limit: int) -> bytes:
         return b"".join(self.chunks(limit=limit))

@@ -58,6 +58,7 @@ class Imds:
         self._http = Http()
         self._token: str | None = None
         self._credentials: Credentials | None = None
+        self.clock_ahead: float | None = None  # seconds of this machine's clock, when IMDS last told the time
 
     def instance(self) -> Instance:
         """Raises Retryable `imds-unreachable` without IMDS, Fatal `imds-unexpected` for an answer without sense."""
@@ -183,6 +184,8 @@ class Imds:
     def _exchange(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
         try:
             with self._http.exchange(method, self._base_url + path, headers=headers, timeouts=_TIMEOUTS) as response:
+                if response.date:
+                    self.clock_ahead = (datetime.now(UTC) - response.date).total_seconds()
                 return response.status, response.body(limit=_MAX_BYTES)
         except (Broken, TooLarge) as error:
             raise Retryable(

@@ -1,7 +1,5 @@
 """Who this machine is: its clock, IMDS, the role's credentials, and the enrolment."""
 
-from email.utils import parsedate_to_datetime
-
 from agent import settings as enrolment
 from agent.aws.http import Broken, Http, Timeouts
 from agent.doctor.case import Case
@@ -42,10 +40,10 @@ def _offset(case: Case, url: str) -> float | None:
     """Seconds that this machine is ahead of a server; None if it does not say."""
     try:
         with Http().exchange("GET", f"{url}/", headers={}, timeouts=_QUICK) as response:
-            theirs = parsedate_to_datetime(response.headers["date"])
-    except (Broken, KeyError, ValueError, TypeError):
+            theirs = response.date
+    except Broken:
         return None
-    return (case.patient.now() - theirs).total_seconds() if theirs.tzinfo else None
+    return (case.patient.now() - theirs).total_seconds() if theirs else None
 
 
 def _duration(seconds: float) -> str:

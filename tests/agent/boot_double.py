@@ -94,6 +94,7 @@ class NodeDouble:
     published: list[NodeStatus] = field(default_factory=list)
     release: Release | None = None
     store: StoreDouble = field(default_factory=StoreDouble)
+    ahead: float | None = None
 
     def __post_init__(self) -> None:
         clock = MemoryClock(at=NOW)
@@ -116,6 +117,9 @@ class NodeDouble:
     def instance(self) -> Instance:
         self._maybe_fail("instance")
         return instance()
+
+    def clock_ahead(self) -> float | None:
+        return self.ahead
 
     def machine(self) -> MachineFacts:
         return self.facts

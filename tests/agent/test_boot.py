@@ -1,5 +1,7 @@
 """The story of a boot: told everywhere from the first second, and ended with the right exit code."""
 
+from dataclasses import replace
+
 import pytest
 
 from agent.boot import boot
@@ -94,20 +96,24 @@ def test_a_degraded_trust_is_a_warning_and_the_node_still_comes_up() -> None:
     assert node.reporter.status.trust == "TrustDegraded"
 
 
-def test_a_boot_waits_for_the_clock_but_not_for_ever() -> None:
-    facts = machine_facts()
-    unset = type(facts)(**{name: getattr(facts, name) for name in facts.__slots__} | {"time_synchronised": False})
-    node = NodeDouble(facts=unset)
+@pytest.mark.parametrize("ahead", [None, 5.5, -5.5])
+def test_a_boot_waits_for_the_clock_but_not_for_ever(ahead: float | None) -> None:
+    node = NodeDouble(facts=replace(machine_facts(), time_synchronised=False), ahead=ahead)
     assert boot(node) == 0
     assert node.memory.clock.waits.count("waiting for chrony to set the clock") == 30
+    assert [condition.code for condition in node.reporter.status.conditions] == ["clock-not-synchronised"]
+
+
+@pytest.mark.parametrize("ahead", [4.5, -4.5])
+def test_a_clock_that_agrees_with_imds_is_not_waited_for(ahead: float) -> None:
+    node = NodeDouble(facts=replace(machine_facts(), time_synchronised=False), ahead=ahead)
+    assert boot(node) == 0
+    assert "waiting for chrony to set the clock" not in node.memory.clock.waits
+    assert node.reporter.status.conditions == ()
 
 
 def test_cgroup_v1_and_an_unsynchronised_clock_are_said() -> None:
-    facts = machine_facts()
-    wrong = type(facts)(
-        **{name: getattr(facts, name) for name in facts.__slots__} | {"cgroup_v2": False, "time_synchronised": False}
-    )
-    node = NodeDouble(facts=wrong)
+    node = NodeDouble(facts=replace(machine_facts(), cgroup_v2=False, time_synchronised=False))
     boot(node)
     assert {c.code for c in node.reporter.status.conditions} == {"cgroup-v1", "clock-not-synchronised"}
 

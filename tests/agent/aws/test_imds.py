@@ -1,5 +1,6 @@
 import json
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -194,3 +195,18 @@ def test_redirects_are_refused(imds, server, answer) -> None:
     server.script(answer(302, headers={"Location": server.url}))
     with pytest.raises(Retryable, match="302"):
         imds.instance()
+
+
+@pytest.mark.parametrize("seconds", [-600, 0, 86400])
+def test_imds_tells_how_far_the_clock_is_off(imds, server, answer, seconds) -> None:
+    told = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+    server.respond = lambda *_: answer(200, b"eu-west-1", {"Date": told})
+    imds.region()
+    assert imds.clock_ahead == pytest.approx(-seconds, abs=5)
+
+
+@pytest.mark.parametrize("told", ["", "yesterday", "Mon, 99 Nov 2026 25:00:00 GMT", "Mon, 23 Nov 2026 12:00:00"])
+def test_an_imds_without_a_time_of_its_own_says_nothing_of_the_clock(imds, server, answer, told) -> None:
+    server.respond = lambda *_: answer(200, b"eu-west-1", {"Date": told})
+    imds.region()
+    assert imds.clock_ahead is None
