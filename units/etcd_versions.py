@@ -5,12 +5,14 @@ Sources: etcd's upgrade guides 3.5, 3.6 and 3.7, and its changelogs (etcd-pki.md
 
 from collections.abc import Iterable
 
-from units.errors import Refused
+from units.errors import Invalid, Refused
 
 Version = tuple[int, int, int]
 Minor = tuple[int, int]
 
-OLDEST: Minor = (3, 4)
+# 3.4, of Debian 12 and Ubuntu 24.04, does not start: it lacks flags that every member gets, and before 3.4.29 /readyz.
+# Data of 3.4 is taken over: what served it before may be somebody else's.
+OLDEST: Minor = (3, 5)
 NEWEST: Minor = (3, 7)
 # To leave a minor, its newest members have to be at least this: before, learners may be promoted without the others
 # knowing, and members that were removed come back (3.5.20, 3.5.24, 3.5.26).
@@ -44,6 +46,19 @@ def parse(text: str) -> Version:
         raise Refused("etcd-version-unknown", f"{text!r} is no version of etcd", remedy="`etcd --version`")
     major, minor, patch = (int(part) for part in parts)
     return major, minor, patch
+
+
+def check_minor(minor: Minor) -> None:
+    """Invalid `etcd-too-old` for an etcd that knows neither our flags nor our probes; (0, 0) is none at all."""
+    if minor >= OLDEST:
+        return
+    found = "no etcd" if minor == (0, 0) else f"etcd {minor[0]}.{minor[1]}, which would not start"
+    oldest = f"{OLDEST[0]}.{OLDEST[1]}"
+    raise Invalid(
+        "etcd-too-old",
+        f"this machine has {found}: a member is etcd {oldest} or newer",
+        remedy="launch an image with a newer etcd: Packer's variable `etcd` pins one (docs/image.md)",
+    )
 
 
 def check_flags(flags: Iterable[str], minor: Minor) -> tuple[str, ...]:

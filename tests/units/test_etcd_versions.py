@@ -39,6 +39,7 @@ def test_a_path_that_etcd_supports_is_taken(running: list[str], wanted: str) -> 
         (["3.7.1"], "3.6.14", "does not start on its data"),
         ([], "3.8.0", "not one that this agent knows"),
         ([], "3.3.10", "not one that this agent knows"),
+        ([], "3.4.45", "not one that this agent knows"),
     ],
 )
 def test_a_path_that_etcd_does_not_support_is_refused_with_the_next_step(
@@ -63,6 +64,19 @@ def test_flags_are_checked_against_the_version_that_must_start_with_them() -> No
     assert "gone in etcd 3.6" in check_flags(["enable-v2"], (3, 6))[0]
     assert "experimental-corrupt-check-time" in check_flags(["corrupt-check-time"], (3, 5))[0]
     assert check_flags(["feature-gates"], (3, 4))
+
+
+@pytest.mark.parametrize(("version", "says"), [((3, 4), "has etcd 3.4"), ((0, 0), "has no etcd")])
+def test_a_machine_whose_etcd_would_never_start_is_refused_by_its_version(version: tuple[int, int], says: str) -> None:
+    with pytest.raises(Invalid, match=says) as caught:
+        plan(manifest(), facts(etcd_version=version))
+    assert caught.value.code == "etcd-too-old"
+    assert "docs/image.md" in caught.value.remedy
+    plan(manifest(), facts(etcd_version=(3, 5)))
+
+
+def test_a_machine_that_runs_no_etcd_needs_none() -> None:
+    plan(manifest("node"), facts(etcd_version=(0, 0)))
 
 
 def test_a_plan_with_a_flag_that_this_etcd_does_not_know_is_refused_before_anything_is_touched() -> None:

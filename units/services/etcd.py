@@ -13,7 +13,7 @@ from units.etcd_rejoin import EtcdUrls
 from units.etcd_reserve import EtcdReserve
 from units.etcd_restore import Identity
 from units.etcd_upgrade import EtcdUpgrade, EtcdVersionNote
-from units.etcd_versions import FEATURE_GATES_SINCE, check_flags
+from units.etcd_versions import FEATURE_GATES_SINCE, check_flags, check_minor
 from units.facts import NodeFacts
 from units.files import Directory
 from units.host import VolumeClaim
@@ -31,6 +31,7 @@ UID = 2379
 
 
 def etcd(manifest: Manifest, facts: NodeFacts) -> Iterator[Resource]:
+    check_minor(facts.etcd_version)
     yield User("etcd", uid=UID, home=paths.ETCD)
     yield Directory(paths.ETCD)
     yield Directory(f"{paths.PKI}/etcd")
