@@ -26,7 +26,8 @@ from units.bootstrap_record import REVISIONS
 from units.errors import BootwrightError, Fatal, Retryable
 from units.etcd_backup import BackupMeta, BackupTest, snapshot_key
 
-START_SECONDS = 120.0
+START_SECONDS = 120.0  # and what reading the database takes
+_SLOWEST = 20_000_000  # bytes per second: etcd goes through all of it at its start, here with the least priority
 _SIZES = 3  # the snapshot, the database made of it, the log and what etcd writes at its start
 
 
@@ -82,7 +83,8 @@ class RestoreTester:
 
         with self.clients.at(url).gateway() as gateway:
             try:
-                return self.waits.until("the restored member", ask, limit=START_SECONDS, on=Retryable)
+                limit = START_SECONDS + meta.size / _SLOWEST
+                return self.waits.until("the restored member", ask, limit=limit, on=Retryable)
             except (Unreachable, EtcdRefusal) as error:
                 raise Fatal(
                     "etcd-backup-unusable", f"the restored member does not serve: {error}; {_last_words(log)}"
