@@ -17,6 +17,7 @@ from units.etcd_replacement import (
     RecordVolume,
     Remove,
     StartExisting,
+    WaitForPerson,
     may_replace,
     next_step,
     restore_remedy,
@@ -58,8 +59,8 @@ class Rejoin:
 
         Refused where a person must decide, Retryable with what is waited for.
         """
-        if refusal := may_replace(self.lost, self._record(host)[0]):
-            raise _refused(refusal)
+        if stop := may_replace(self.lost, self._record(host)[0]):
+            raise _waits(stop)
         with self._admin(host) as admin, admin.locked(LOCK):
             for _step in range(_STEPS):
                 record, etag = self._record(host)
@@ -75,7 +76,9 @@ class Rejoin:
                     case AddLearner():
                         admin.add_learner(step.peer_url)
                     case Refuse():
-                        raise _refused(step)
+                        raise Refused(step.code, step.reason, remedy=step.remedy)
+                    case WaitForPerson():
+                        raise _waits(step)
                     case Wait():
                         raise Retryable(step.code, step.reason, remedy=restore_remedy(self.etcd))
         raise Retryable("etcd-members-unsettled", f"the members of etcd {self.etcd!r} kept changing meanwhile")
@@ -124,5 +127,5 @@ class Rejoin:
             raise Retryable(error.code, reason, remedy=restore_remedy(self.etcd)) from error
 
 
-def _refused(refusal: Refuse) -> Refused:
-    return Refused(refusal.code, refusal.reason, remedy=refusal.remedy)
+def _waits(stop: WaitForPerson) -> Retryable:
+    return Retryable(stop.code, stop.reason, remedy=stop.remedy)

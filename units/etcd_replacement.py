@@ -51,7 +51,18 @@ class StartExisting:
     """The cluster waits for a learner at this member's URL that has never started."""
 
 
-Step = RecordVolume | Remove | AddLearner | StartExisting | Wait | Refuse
+@dataclass(frozen=True, slots=True)
+class WaitForPerson:
+    """A person must act, and does so elsewhere: with the coordinator, or in EC2. So the member asks again by itself,
+    and goes on without anybody logging in on its machine (at exit 3 systemd would not start the agent again).
+    """
+
+    code: str
+    reason: str
+    remedy: str
+
+
+Step = RecordVolume | Remove | AddLearner | StartExisting | Wait | WaitForPerson | Refuse
 
 
 def next_step(lost: Lost, record: BootstrapRecord, view: ClusterView) -> Step:
@@ -68,17 +79,17 @@ def next_step(lost: Lost, record: BootstrapRecord, view: ClusterView) -> Step:
     return Remove(mine.id) if not mine.healthy and _keeps_quorum_without(mine, view) else _would_lose_quorum(lost, view)
 
 
-def may_replace(lost: Lost, record: BootstrapRecord) -> Refuse | None:
+def may_replace(lost: Lost, record: BootstrapRecord) -> WaitForPerson | None:
     """What forbids it, whatever the cluster says of itself; asked before anybody is."""
     if len(lost.peer_urls) < AUTOMATIC_FROM:
-        return Refuse(
+        return WaitForPerson(
             "etcd-volume-lost",
             f"the etcd cluster {lost.etcd!r} is established, but {_where(lost, record)}: with {len(lost.peer_urls)} "
             f"member{'s' if len(lost.peer_urls) > 1 else ''} no majority is left that could take a new one in",
             f"this is a lost volume, not a new cluster: attach the right volume, or {_restore(lost.etcd)}",
         )
     if record.volumes.get(lost.member) == lost.volume_id and lost.member in record.started:
-        return Refuse(
+        return WaitForPerson(
             "etcd-volume-lost",
             f"the etcd cluster {lost.etcd!r} is established, but {_where(lost, record)}, on which it was once",
             "find out what emptied it. Then replace the volume: delete it (`aws ec2 delete-volume --volume-id "
@@ -87,9 +98,9 @@ def may_replace(lost: Lost, record: BootstrapRecord) -> Refuse | None:
     return None
 
 
-def _obstacles(lost: Lost, record: BootstrapRecord, view: ClusterView) -> Iterator[Refuse | Wait]:
-    if refusal := may_replace(lost, record):
-        yield refusal
+def _obstacles(lost: Lost, record: BootstrapRecord, view: ClusterView) -> Iterator[Refuse | Wait | WaitForPerson]:
+    if stop := may_replace(lost, record):
+        yield stop
     if record.state != "established":
         yield Wait("etcd-not-established", f"etcd {lost.etcd!r} is {record.state}: nobody is replaced meanwhile")
     if record.replacing not in (None, lost.member):
@@ -143,8 +154,8 @@ def restore_remedy(etcd: str) -> str:
 
 def _restore(etcd: str) -> str:
     return (
-        f"restore the last backup: `coordinator etcd backups --etcd {etcd}`, then "
-        f"`coordinator etcd restore --etcd {etcd} --backup NAME`"
+        f"restore the last backup: `coordinator etcd restore --etcd {etcd} --backup latest` shows what would happen, "
+        "--yes does it, and this member then follows by itself"
     )
 
 

@@ -163,7 +163,7 @@ def running_manifest(kept: Generations) -> Manifest:
     """The current one; Retryable `not-booted` before the first was committed."""
     manifest = kept.current
     if manifest is None:
-        raise Retryable("not-booted", "this machine has not come up yet", remedy="systemctl status bootwright-boot")
+        raise Retryable("not-booted", "this machine has not come up yet", remedy="`agent status` tells why")
     return manifest
 
 

@@ -38,7 +38,7 @@ class EtcdNode:
         settings = enrolment.read()
         manifest = running_manifest(Generations(LinuxFiles()))
         if settings is None or not STATUS.exists():
-            raise Retryable("not-booted", "this machine has not come up yet", remedy="systemctl status bootwright-boot")
+            raise Retryable("not-booted", "this machine has not come up yet", remedy="`agent status` tells why")
         status = decode_status(STATUS.read_bytes())
         if manifest.group.role != "control-plane":
             raise Fatal("not-a-control-plane", f"group {settings.group!r} runs no etcd")

@@ -46,7 +46,8 @@ from units.plan import Plan
 from units.resource import Resource
 from units.services.base import authority_file, base
 from units.services.etcd import claim_of, etcd, member_of
-from units.status import NodeStatus
+from units.status import STAGE_OF_EXIT, NodeStatus
+from units.storage import MARKER
 
 MOUNT = Path("/var/lib/etcd/main")
 UNIT = "bootwright-etcd-main.service"
@@ -95,6 +96,7 @@ class Node:
         self.config, self.shared = config, Path(config.shared)
         self._status = self.shared / "status" / f"{config.instance}.json"
         self.manifest, facts = config.manifest, config.facts
+        self._booted = False
         self.plan = Plan(etcd_resources(self.manifest, facts))
         self.bucket = BucketDouble(self.shared)
         clock = ClockDouble(self)
@@ -129,21 +131,30 @@ class Node:
         self._mount()
         while True:
             report = converge(self.plan, self.host)
-            if report.failure:
-                failure = report.failure
-                stage = "refused" if failure.exit_code == 3 else "failed"
-                self.tell(stage, code=failure.code, message=failure.message, remedy=failure.remedy)
-                self._tell_off_the_node(stage)
-                time.sleep(0.5)
+            if failure := report.failure:
+                told = BootwrightError(failure.code, failure.message, remedy=failure.remedy)
+                self._failed(told, failure.exit_code)
                 continue
             self.tell("ready")
             if not API_POD.exists():
+            self._booted = True
                 API_POD.parent.mkdir(parents=True, exist_ok=True)
                 API_POD.write_text("of a later part of the plan\n")
             self._poll()
 
     def rounds(self) -> None:
         """What bootwright-etcd-backup.service does by its timer, once the machine has come up."""
+    def _failed(self, error: BootwrightError, exit_code: int) -> None:
+        """What systemd makes of it. bootwright-boot.service starts again, but for RestartPreventExitStatus=2 3: then
+        nothing on this machine ever asks again. Once it has booted, the timer of every minute asks whatever came out.
+        """
+        stage = STAGE_OF_EXIT[exit_code]
+        self.tell(stage, code=error.code, message=error.message, remedy=error.remedy)
+        self._tell_off_the_node(stage)
+        while exit_code in (2, 3) and not self._booted:
+            time.sleep(3600)
+        time.sleep(0.5)
+
         settings = Settings(
             store="s3://double",
             cluster=self.manifest.cluster.name,
@@ -192,8 +203,7 @@ class Node:
             try:
                 held = self.volumes.attach(claim)
             except BootwrightError as error:
-                self.tell("failed", code=error.code, message=error.message, remedy=error.remedy)
-                time.sleep(0.5)
+                self._failed(error, error.exit_code)
         disk = EbsDouble(self.shared).disk(held.volume_id)
         how = ["--bind"] if disk.is_dir() else ["-o", "loop,noatime"]
         MOUNT.mkdir(parents=True, exist_ok=True)

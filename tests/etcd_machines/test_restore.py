@@ -108,7 +108,7 @@ def test_two_of_three_volumes_lost_start_nothing_until_the_restore(world: World,
         heir.power_on()
 
     def told() -> bool:
-        return all("coordinator etcd restore --etcd main --backup NAME" in h.status.get("remedy", "") for h in heirs)
+        return all("coordinator etcd restore --etcd main --backup latest" in h.status.get("remedy", "") for h in heirs)
 
     world.wait_until("both say what to do", told)
     for heir in heirs:
@@ -159,7 +159,7 @@ def test_a_single_member_that_lost_its_volume_is_restored_onto_a_blank_one(make_
     world.holder("a").power_cut()
     heir = world.machine(world.volume("a"))
     heir.power_on()
-    world.wait_until("it refuses", lambda: heir.status.get("stage") == "refused")
+    world.wait_until("it waits", lambda: heir.status.get("stage") == "retrying")
     restore(world)
     is_restored(world, members=("a",))
 

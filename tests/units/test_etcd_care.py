@@ -145,7 +145,7 @@ def test_a_silent_member_is_told_with_its_reason_and_what_is_left() -> None:
 
 
 def test_a_lost_quorum_names_the_restore_and_a_full_disk_what_makes_room() -> None:
-    assert "`coordinator etcd restore --etcd main --backup NAME`" in no_quorum("main", "no leader", "now").remedy
+    assert "`coordinator etcd restore --etcd main --backup latest`" in no_quorum("main", "no leader", "now").remedy
     full = told_of(VolumeRoom(20 * GIB, LOW_BYTES - 1), FREED)
     assert (full.code, full.severity) == ("etcd-disk-full", "error")
     assert "/var/lib/etcd/main has 127 of 20480 MiB free; etcd needs 64 for its next piece of log" in full.message

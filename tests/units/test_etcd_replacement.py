@@ -12,7 +12,17 @@ from tests.units.test_bootstrap_record import recorded
 from units.bootstrap_record import BootstrapRecord, initial_state
 from units.errors import Refused
 from units.etcd_members import ClusterView, Member, quorum
-from units.etcd_replacement import AddLearner, Lost, RecordVolume, Remove, StartExisting, Step, may_replace, next_step
+from units.etcd_replacement import (
+    AddLearner,
+    Lost,
+    RecordVolume,
+    Remove,
+    StartExisting,
+    Step,
+    WaitForPerson,
+    may_replace,
+    next_step,
+)
 from units.volume_choice import Refuse, Wait
 
 FIVE = ("a", "b", "c", "d", "e")
@@ -86,7 +96,7 @@ def test_nothing_is_changed_without_a_majority_an_established_record_and_three_m
 ) -> None:
     one, record, view = case
     step = next_step(one, record, view)
-    if not isinstance(step, Wait | Refuse):
+    if not isinstance(step, Wait | WaitForPerson | Refuse):
         assert view.has_quorum
         assert record.state == "established"
         assert len(one.peer_urls) >= 3
@@ -123,10 +133,10 @@ def test_steps_lead_to_the_start_and_two_lost_members_never_both_act(
     for _step in range(5):
         step = next_step(one, record, view)
         for other in one.peer_urls:
-            if other != one.member and not isinstance(step, Wait | Refuse | RecordVolume):
+            if other != one.member and not isinstance(step, Wait | WaitForPerson | Refuse | RecordVolume):
                 second = next_step(replace(one, member=other), record, view)
-                assert isinstance(second, Wait | Refuse), (step, second)
-        if isinstance(step, StartExisting | Wait | Refuse):
+                assert isinstance(second, Wait | WaitForPerson | Refuse), (step, second)
+        if isinstance(step, StartExisting | Wait | WaitForPerson | Refuse):
             return
         if isinstance(step, RecordVolume):
             record = step.record
@@ -164,13 +174,13 @@ def test_never_can_two_actions_both_form_a_new_cluster(data: st.DataObject, coun
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_one_and_two_members_are_refused_whatever_the_cluster_says(count: int) -> None:
+def test_one_and_two_members_wait_for_a_person_whatever_the_cluster_says(count: int) -> None:
     members = FIVE[:count]
     record = recorded("established", {name: f"vol-{name}" for name in members}, members)
     refusal = may_replace(lost(members, "a"), record)
     assert refusal is not None
     assert refusal.code == "etcd-volume-lost"
-    assert "coordinator etcd restore --etcd main --backup NAME" in refusal.remedy
+    assert "coordinator etcd restore --etcd main --backup latest" in refusal.remedy
     assert "vol-a" in refusal.reason
 
 

@@ -46,12 +46,12 @@ def test_a_machine_that_takes_over_the_volume_starts_with_existing() -> None:
     assert second.decide() == "existing"
 
 
-def test_lost_data_on_an_established_cluster_is_refused() -> None:
+def test_lost_data_on_an_established_cluster_is_not_begun_anew() -> None:
     # Measured: with `new` a single member starts empty, without any error (2.3).
     only = member()
     only.boot()
     only.lose_data()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Retryable) as refused:
         only.decide()
     assert refused.value.code == "etcd-volume-lost"
     assert ENVIRONMENT not in only.machine.files.entries
@@ -68,24 +68,25 @@ def test_lost_data_is_noticed_even_while_permission_to_begin_anew_still_lies_the
     report = converge(Plan((only.bootstrap,)), only.machine.host)
     assert report.failure is not None
     assert report.failure.code == "etcd-volume-lost"
+    assert report.failure.exit_code == 4, "systemd starts the agent again, and it sees a restore"
 
 
-def test_another_empty_volume_for_an_established_member_is_refused_and_the_right_one_is_named() -> None:
+def test_another_empty_volume_for_an_established_member_starts_nothing_and_the_right_one_is_named() -> None:
     member().boot()
     records = MemoryRecords()
     member(records=records).boot()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Retryable) as refused:
         member(records=records, volume_id="vol-other").decide()
     assert refused.value.code == "etcd-volume-lost"
     assert "vol-a" in refused.value.message
     assert record_of(records).volumes == {"a": "vol-a"}
 
 
-def test_a_refusal_leaves_the_record_as_it_was() -> None:
+def test_a_member_that_may_not_start_leaves_the_record_as_it_was() -> None:
     only = member()
     before = recorded("established", {}).encode()
     only.records.objects[KEY] = Record(before, "etag")
-    with pytest.raises(Refused):
+    with pytest.raises(Retryable):
         only.decide()
     assert only.records.objects[KEY] == Record(before, "etag")
     assert ENVIRONMENT not in only.machine.files.entries
@@ -198,30 +199,32 @@ def test_a_member_that_comes_after_the_others_have_formed_the_quorum_joins_with_
     assert record_of(records).volumes["c"] == "vol-c"
 
 
-def test_a_member_that_was_ready_once_and_lost_its_data_on_the_same_volume_is_refused_though_the_others_live() -> None:
+def test_a_member_that_was_ready_once_and_lost_its_data_on_the_same_volume_does_not_start_though_the_others_live() -> (
+    None
+):
     # Measured: `existing` with lost data panics in a crash loop, `new` with a survivor down forms an empty cluster.
     records = MemoryRecords()
     three = [member(name, THREE, records) for name in THREE]
     for each in three:
         each.boot()
     three[1].lose_data()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Retryable) as refused:
         three[1].decide()
     assert refused.value.code == "etcd-volume-lost"
     assert "aws ec2 delete-volume --volume-id vol-b" in refused.value.remedy
 
 
 @pytest.mark.parametrize("members", [ONE, ("a", "b")], ids=["one", "two"])
-def test_a_lost_volume_of_one_or_two_members_is_refused_with_the_command_that_restores(
+def test_a_lost_volume_of_one_or_two_members_waits_and_names_the_command_that_restores(
     members: tuple[str, ...],
 ) -> None:
     records = MemoryRecords()
     for name in members:
         member(name, members, records).boot()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Retryable) as refused:
         member("a", members, records, volume_id="vol-new").decide()
     assert refused.value.code == "etcd-volume-lost"
-    assert "`coordinator etcd restore --etcd main --backup NAME`" in refused.value.remedy
+    assert "`coordinator etcd restore --etcd main --backup latest`" in refused.value.remedy
 
 
 def test_a_stray_file_in_the_log_folder_is_no_data() -> None:
