@@ -57,7 +57,7 @@ architecture() {
 # --- check -----------------------------------------------------------------------------------------------------------
 
 check() {
-    local id version free etcd=${ETCD:-}
+    local id version free
     # shellcheck source=/dev/null
     id=$(. /etc/os-release && echo "$ID-${VERSION_ID:-}")
     version=${id#*-}
@@ -68,9 +68,23 @@ check() {
     architecture > /dev/null
     free=$(df --output=avail --block-size=1M / | tail -n 1)
     ((free >= room_mib)) || die "/ has $free MiB free; the image needs $room_mib: start from a larger root volume"
-    if is_amazon && [[ -z ${etcd%%:*} ]]; then
-        die "Amazon Linux has no package of etcd: pin its version (ETCD=VERSION:SHA256)"
+    require_pins "$id"
+}
+
+# What these bases have of it is too old for a node (units/etcd_versions.py, units/services/containerd.py): better now
+# than on its first boot. docs/image.md has the table.
+require_pins() {
+    local has=() pin=()
+    case $1 in
+        debian-12 | ubuntu-24.04) has+=("etcd 3.4") pin+=(ETCD) ;;
+        amzn-2023) has+=("no etcd") pin+=(ETCD) ;;
+    esac
+    [[ -z ${ETCD%%:*} ]] || has=() pin=()
+    if [[ $1 == debian-12 && -z ${CONTAINERD%%:*} ]]; then
+        has+=("containerd 1.6") pin+=(CONTAINERD)
     fi
+    ((${#has[@]} == 0)) || die "$1 has ${has[0]}${has[1]:+ and ${has[1]}}, and a node needs etcd 3.5 and containerd 1.7" \
+        "or newer: pin what your nodes get (${pin[*]/%/=VERSION:SHA256})"
 }
 
 # --- packages --------------------------------------------------------------------------------------------------------
@@ -192,6 +206,7 @@ run_step() {
 main() {
     local step
     [[ $EUID -eq 0 ]] || die "must run as root"
+    : "${CONTAINERD:=}" "${ETCD:=}"
     (($#)) || set -- check packages binaries python bootwright assets images harden inventory clean
     for step in "$@"; do
         run_step "$step"

@@ -90,6 +90,8 @@ recorded() {
         2> /dev/null
 }
 
+at_least() { [[ -z $2 || $(printf '%s\n' "$1" "$2" | sort --version-sort | head -n 1) == "$1" ]]; }
+
 # What image.json says is what the program says; a pinned version is the one that is there.
 versions_are_right() {
     local name pin said version
@@ -105,6 +107,9 @@ versions_are_right() {
             amiss "$name is recorded as $version, but says: ${said%%$'\n'*}"
         [[ -z $pin || $version == "$pin" ]] || amiss "$name $pin is pinned, but $version is recorded"
     done
+    # Older ones do not start with what the agent writes for them (units/etcd_versions.py, units/services/containerd.py).
+    at_least 3.5 "$(recorded etcd)" || amiss "etcd $(recorded etcd) is too old for a node: 3.5 or newer"
+    at_least 1.7 "$(recorded containerd)" || amiss "containerd $(recorded containerd) is too old for a node: 1.7 or newer"
     for name in loopback host-local bridge portmap; do
         # Every plugin says what it speaks when it is asked without a network (CNI specification, VERSION).
         said=$(echo '{"cniVersion":"1.0.0"}' | CNI_COMMAND=VERSION "/opt/cni/bin/$name" 2> /dev/null)
