@@ -27,11 +27,21 @@ new_python() {
 }
 
 install_python() {
+    local python
     wheelhouse
+    python=$(new_python)
     install -d -m 0755 "$prefix"
+    ! venv_is_of "$python" || return 0
     rm -rf "$venv"
-    "$(new_python)" -m venv --without-pip "$venv"
+    "$python" -m venv --without-pip "$venv"
     venv_pip --find-links "$WHEELHOUSE" --only-binary :all: --require-hashes -r "$WHEELHOUSE/requirements.txt"
+    install -m 0644 "$WHEELHOUSE/requirements.txt" "$venv/requirements.txt" # last: only a whole venv has it
+}
+
+venv_is_of() {
+    local version='import sys; print(sys.version)'
+    cmp --silent "$WHEELHOUSE/requirements.txt" "$venv/requirements.txt" &&
+        [[ $("$venv/bin/python" -I -c "$version") == "$("$1" -I -c "$version")" ]]
 }
 
 # A boot compiles nothing, compares no pyc with its source, and finds its modules in one file instead of 500. In this
@@ -46,13 +56,23 @@ compile_venv() {
     done
 }
 
+install_wheel() {
+    local wheel sha256
+    wheel=$(compgen -G "$WHEELHOUSE/bootwright-*.whl") || die "no wheel of bootwright in $WHEELHOUSE"
+    sha256=$(sha256sum "$wheel" | cut -d' ' -f1)
+    [[ $(cat "$venv/bootwright.sha256" 2> /dev/null) != "$sha256" ]] || return 0
+    rm -f "$venv/bootwright.sha256"
+    venv_pip --no-deps --force-reinstall "$wheel"
+    echo "$sha256" > "$venv/bootwright.sha256"
+}
+
 install_bootwright() {
     wheelhouse
-    venv_pip --no-deps --force-reinstall "$WHEELHOUSE"/bootwright-*.whl
+    install_wheel
     if "$venv/bin/python" -I -c 'import boto3' 2> /dev/null; then
         die "boto3 is in the venv: importing tuf would import it too, +300 ms a boot"
     fi
-    compile_venv
+    [[ -s $prefix/readahead.list && -z $("$venv/bin/python" -I "$here/compiled.py" 2>&1) ]] || compile_venv
     ln -sfn "$venv/bin/agent" /usr/local/bin/agent
     install -d -m 0755 "$prefix/assets" /etc/bootwright
     cp -r --no-preserve=ownership,timestamps "$here/rootfs/." /

@@ -9,7 +9,9 @@ units can be enabled and looked at, not started.
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +20,8 @@ from tests.lab.bases import BASES, Base
 from tests.lab.layers import SCRIPTS, build
 
 SECONDS = 600.0
-REST = ("bootwright", "assets", "harden", "inventory", "clean")  # what the image of packages does not have yet
+# What the image of packages has not been through yet.
+INSTALLED = ("binaries", "bootwright", "assets", "images", "harden", "inventory", "clean")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,18 @@ class Chroot:
         return replace(self, upper=upper, lowers=(self.upper, *self.lowers))
 
 
+@contextmanager
+def mounted(disk: Path) -> Iterator[Path]:
+    """Its file system, to be looked at."""
+    # noload: an image that others copy from must not change, not even by its journal.
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["mount", "-o", "ro,loop,noload", str(disk), folder], check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
 def prepared(base: Base, folder: Path, given: Path | None = None) -> Chroot:
     """Debian with all packages and the locked Python ones; the wheel of this checkout at hand. In the new `folder`."""
     wheels = packer.wheels(folder / "wheelhouse", base)
@@ -71,7 +86,7 @@ def prepared(base: Base, folder: Path, given: Path | None = None) -> Chroot:
 def installed(base: Base, folder: Path) -> Chroot:
     """The same after the other steps of install.sh. Raises AssertionError with what it said."""
     made = prepared(base, folder)
-    done = made.install(*REST)
+    done = made.install(*INSTALLED)
     if done.returncode:
         raise AssertionError(done.stderr)
     return made

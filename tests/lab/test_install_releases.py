@@ -2,10 +2,7 @@
 
 import json
 import re
-import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ import pytest
 
 from tests.lab import image
 from tests.lab.bases import DEBIAN_13
-from tests.lab.chroot import REST, Chroot, complaints, prepared
+from tests.lab.chroot import INSTALLED, Chroot, complaints, mounted, prepared
 from tests.lab.layers import build
 from tests.lab.releases import BUILDER, Release, releases
 
@@ -47,16 +44,6 @@ class Pinned:
         return dict(json.loads(self.says(f"cat /opt/bootwright/{name}")))
 
 
-@contextmanager
-def mounted(disk: Path) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["mount", "-o", "ro,loop,noload", str(disk), folder], check=True)
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run(["umount", folder], check=True)
-
-
 @pytest.fixture(scope="module")
 def pinned(tmp_path_factory: pytest.TempPathFactory) -> Pinned:
     folder = tmp_path_factory.mktemp("pinned")
@@ -64,7 +51,7 @@ def pinned(tmp_path_factory: pytest.TempPathFactory) -> Pinned:
         given = releases(programs, folder / "given", VERSIONS)
     made = Pinned(prepared(DEBIAN_13, folder / "image", folder / "given"), given)
     assert made.chroot.run(WITHOUT_PACKAGES).returncode == 0
-    done = made.chroot.install("check", "packages", "binaries", *REST, variables=made.variables)
+    done = made.chroot.install("check", "packages", *INSTALLED, variables=made.variables)
     assert done.returncode == 0, done.stderr
     return made
 
