@@ -22,7 +22,8 @@ class DeviceEvidence:
     fs_uuid: str | None
     partition_table: str | None
     signatures: tuple[str, ...]  # wipefs -n: every magic string found
-    samples_zero: bool  # first and last MiB, ext4 backup superblocks, 64 sampled blocks
+    samples_zero: bool  # all that `units.blank_proof` looks at
     created_from: str | None  # SnapshotId or SourceVolumeId in EC2; None for a volume that was made blank
     intent_uuid: str | None  # tag bootwright.io/format-intent
     formatted_uuid: str | None  # tag bootwright.io/formatted
+    data_at: int | None = None  # the offset of what is not zero

@@ -156,11 +156,13 @@ def _decide_unrecognised(evidence: DeviceEvidence, expected_uuid: str, minimum_b
         return refusal
     if evidence.intent_uuid is not None:
         return ResumeFormat()
-    if not evidence.samples_zero:
+    if not evidence.samples_zero or evidence.data_at is not None:
+        where = "somewhere" if evidence.data_at is None else f"at byte {evidence.data_at}"
         return Refuse(
             "volume-not-blank",
-            f"{evidence.volume_id} has no file system that we know, but it is not empty: samples of it are not zero",
-            "look at it (`e2fsck -n -b 32768`, `hexdump`); a volume that may be lost is best created anew",
+            f"{evidence.volume_id} has no file system that we know, but it is not empty: {where} it is not zero",
+            "look at it (`hexdump -C -s BYTE -n 4096`, `e2fsck -n -b 32768`); a volume that may be lost is best "
+            "created anew",
         )
     return Format()
 

@@ -1,7 +1,6 @@
-"""What lies on a block device, found without writing: blkid, wipefs, and samples of its bytes."""
+"""What lies on a block device, found without writing: blkid, wipefs, and a look at its bytes."""
 
 import errno
-import hashlib
 import json
 import os
 import stat
@@ -11,17 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.linux.atomic import explained
+from agent.linux.blank_look import find_data
 from agent.linux.run import Run
 from units.errors import Fatal, Retryable
+from units.host import Clock
 
 _TIMEOUT = 60.0
 _BLKID_NOTHING = 2
 _NOT_PROBED = -1
-_MIB = 1024 * 1024
-# The protocol asks for the first MiB. All of a file system's early metadata lies in the first 64: one second of a
-# gp3 volume's throughput, once in a volume's life.
-_HEAD, _TAIL, _SAMPLE, _SAMPLES = 64 * _MIB, 4 * _MIB, 64 * 1024, 256
-_ZEROS = bytes(_MIB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,8 @@ class DeviceHalf:
     fs_uuid: str | None
     partition_table: str | None
     signatures: tuple[str, ...]  # TYPE@OFFSET, as `wipefs -o` takes it
-    samples_zero: bool  # only looked at where blkid recognises nothing
+    samples_zero: bool  # False, too, where nobody looked: blkid recognises something, or the disk is somebody's
+    data_at: int | None = None  # the offset of what is not zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +91,10 @@ def find_signatures(run: Run, device: str) -> tuple[str, ...]:
         raise Fatal("tool-failed", f"wipefs printed something unknown about {device}: {text[:200]!r}") from error
 
 
-def device_half(run: Run, device: OpenDevice, *, serial_matches: bool, mounted_at: str | None, seed: str) -> DeviceHalf:
-    """`seed` (the volume id) chooses which blocks are sampled, so that a second look sees the same ones."""
+def device_half(
+    run: Run, device: OpenDevice, *, serial_matches: bool, mounted_at: str | None, volume_id: str, clock: Clock
+) -> DeviceHalf:
+    """Where nothing is recognised on a disk that nobody claims, it takes the time of `agent.linux.blank_look`."""
     if not device.is_block_device or device.size_bytes == 0:
         return DeviceHalf(
             serial_matches=serial_matches,
@@ -111,6 +110,10 @@ def device_half(run: Run, device: OpenDevice, *, serial_matches: bool, mounted_a
             samples_zero=False,
         )
     probed = probe_file_system(run, device.path)
+    signatures = find_signatures(run, device.path)
+    unrecognised = probed.exit_code == _BLKID_NOTHING and not signatures
+    looked = unrecognised and device.exclusive and serial_matches
+    data_at = find_data(device.descriptor, device.size_bytes, volume_id, clock) if looked else None
     return DeviceHalf(
         serial_matches=serial_matches,
         is_block_device=True,
@@ -121,49 +124,10 @@ def device_half(run: Run, device: OpenDevice, *, serial_matches: bool, mounted_a
         fstype=probed.fstype,
         fs_uuid=probed.fs_uuid,
         partition_table=probed.partition_table,
-        signatures=find_signatures(run, device.path),
-        samples_zero=probed.exit_code == _BLKID_NOTHING and samples_are_zero(device, seed),
+        signatures=signatures,
+        samples_zero=looked and data_at is None,
+        data_at=data_at,
     )
-
-
-def samples_are_zero(device: OpenDevice, seed: str) -> bool:
-    with explained("read", device.path):
-        return all(_is_zero(device.descriptor, *place) for place in sample_places(device.size_bytes, seed))
-
-
-def sample_places(size: int, seed: str) -> Iterator[tuple[int, int]]:
-    """(offset, length) of everything that must be zero: head, tail, ext4's backup superblocks, a block per stratum."""
-    yield 0, min(size, _HEAD)
-    yield max(0, size - _TAIL), min(size, _TAIL)
-    for offset in _backup_superblocks(size):
-        yield offset, min(_SAMPLE, size - offset)
-    stratum = size // _SAMPLES
-    for number in range(_SAMPLES if stratum > _SAMPLE else 0):
-        chance = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:8], "big")
-        yield number * stratum + chance % (stratum - _SAMPLE), _SAMPLE
-
-
-def _backup_superblocks(size: int) -> Iterator[int]:
-    """With sparse_super (the default since 1999) groups 1 and the powers of 3, 5 and 7 carry a copy."""
-    for block in (1024, 2048, 4096, 65536):
-        first = 1 if block == 1024 else 0  # with 1 KiB blocks, block 0 is the boot block
-        for base in (3, 5, 7):
-            group = 1
-            while (offset := (group * 8 * block + first) * block) < size:
-                yield offset
-                group *= base
-
-
-def _is_zero(descriptor: int, offset: int, length: int) -> bool:
-    end = offset + length
-    while offset < end:
-        chunk = os.pread(descriptor, min(_MIB, end - offset), offset)
-        if not chunk:
-            raise Fatal("device-short", f"the device ends at byte {offset}, before the size it reports")
-        if chunk != _ZEROS[: len(chunk)]:
-            return False
-        offset += len(chunk)
-    return True
 
 
 def _open(path: str) -> tuple[int, bool]:

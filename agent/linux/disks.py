@@ -34,6 +34,8 @@ _EBS_MODEL = "Amazon Elastic Block Store"  # instance store disks have serials t
 _PATHS_OF_MULTIPATH = re.compile(r"nvme\d+c\d+n\d+")
 _LABEL_BYTES = 16  # ext4's own limit; mke2fs would cut it
 _MKFS_BYTES_PER_SECOND = 10 * 1024 * 1024  # far below gp3's 125 MiB/s; 1.6 % of the disk is written (inode tables)
+# Nothing is left for the kernel to zero once it is mounted, and nothing of an mkfs that was cut off can be replayed.
+MKFS_OPTIONS = ("-q", "-m0", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0")
 _FSCK_TIMEOUT = 1800.0
 _GROW_TIMEOUT = 600.0
 _IO_TIMEOUT_MS = 4294967295  # amazon-ec2-utils: the default of 30 s turns a stall of EBS into a read-only file system
@@ -95,20 +97,25 @@ class Disks:
         return device
 
     def device_evidence(self, volume_id: str, device: str) -> DeviceHalf:
-        """Only reads. The device is held exclusively meanwhile, if nobody else claims it."""
+        """Only reads. The device is held exclusively meanwhile, if nobody else claims it.
+
+        What looks blank is read at length (`agent.linux.blank_look`), with a wait that names the volume.
+        """
         with opened_device(device) as opened:
             return device_half(
                 self._run,
                 opened,
                 serial_matches=self._serial_matches(opened, volume_id),
                 mounted_at=self._mounts.device_mounted_at(opened.number),
-                seed=volume_id,
+                volume_id=volume_id,
+                clock=self._clock,
             )
 
     def make_ext4(self, volume_id: str, device: str, uuid: str, label: str) -> None:
         """mkfs, and proof that it is there. The decision was `units.volumes.decide`'s; identity is checked here again.
 
-        mke2fs 1.47 writes the primary superblock last: a crash before the end leaves "nothing" for blkid.
+        mke2fs 1.47 writes the primary superblock last: a crash before the end leaves "nothing" for blkid. Without
+        discard it touches nothing but its own metadata: were there data on the disk after all, most would outlive it.
         """
         if not 0 < len(label.encode()) <= _LABEL_BYTES:
             raise Fatal("label-too-long", f"file system label {label!r}: 1 to {_LABEL_BYTES} bytes are allowed")
@@ -121,8 +128,8 @@ class Disks:
                 )
             size = opened.size_bytes
         # Closed, because mke2fs opens it exclusively itself; without -F it refuses what is in use by then.
-        command = ["mkfs.ext4", "-q", "-m0", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-U", uuid, "-L", label]
-        self._run([*command, "--", device], timeout=120 + size / 60 / _MKFS_BYTES_PER_SECOND)
+        command = ["mkfs.ext4", *MKFS_OPTIONS, "-U", uuid, "-L", label, "--", device]
+        self._run(command, timeout=120 + size / 60 / _MKFS_BYTES_PER_SECOND)
         with opened_device(device) as opened, explained("flush", device):
             os.fsync(opened.descriptor)
         probed = probe_file_system(self._run, device)

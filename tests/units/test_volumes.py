@@ -61,6 +61,7 @@ SPACE: dict[str, tuple[object, ...]] = {
     "created_from": (None, "snap-1"),
     "intent_uuid": (None, OURS, OTHER),
     "formatted_uuid": (None, OURS, OTHER),
+    "data_at": (None, 4096),
 }
 
 
@@ -93,7 +94,8 @@ def test_in_the_whole_space_of_evidence_mkfs_needs_every_blank_condition() -> No
     for evidence in everything():
         decision = decide(evidence, OURS, ENOUGH)
         chosen[type(decision)] += 1
-        blank = untouched(evidence) and evidence.intent_uuid is None and evidence.samples_zero
+        zero = evidence.samples_zero and evidence.data_at is None
+        blank = untouched(evidence) and evidence.intent_uuid is None and zero
         resumed = untouched(evidence) and evidence.intent_uuid == OURS
         assert isinstance(decision, Format) == blank, evidence
         assert isinstance(decision, ResumeFormat) == resumed, evidence
@@ -105,7 +107,7 @@ def test_in_the_whole_space_of_evidence_mkfs_needs_every_blank_condition() -> No
             assert OTHER not in (evidence.intent_uuid, evidence.formatted_uuid), evidence
     # One blank disk; a recorded intent whatever the samples say; every way in which our file system may be on record.
     assert chosen[Format] == 1
-    assert chosen[ResumeFormat] == 2
+    assert chosen[ResumeFormat] == 4
     assert chosen[MountExisting] > 0
     assert chosen[RecordFormatted] > 0
 

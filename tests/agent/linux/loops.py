@@ -57,7 +57,8 @@ def make_disk(tmp_path: Path) -> Iterator[Callable[[int], LoopDisk]]:
         image = tmp_path / f"volume-{len(devices)}.img"
         with image.open("wb") as file:
             file.truncate(size)
-        device = sh("losetup", "--find", "--show", str(image)).strip()
+        # Direct: its holes are read at 4 GB/s, and leave nothing in the page cache.
+        device = sh("losetup", "--find", "--show", "--direct-io=on", str(image)).strip()
         devices.append(device)
         sys = tmp_path / f"sys-{len(devices)}"
         list_in_sysfs(sys, Path(device).name, serial=VOLUME.replace("-", "") + "  \n", number=number_of(device))
