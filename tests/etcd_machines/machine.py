@@ -135,15 +135,13 @@ class Node:
                 told = BootwrightError(failure.code, failure.message, remedy=failure.remedy)
                 self._failed(told, failure.exit_code)
                 continue
+            self._booted = True
             self.tell("ready")
             if not API_POD.exists():
-            self._booted = True
                 API_POD.parent.mkdir(parents=True, exist_ok=True)
                 API_POD.write_text("of a later part of the plan\n")
             self._poll()
 
-    def rounds(self) -> None:
-        """What bootwright-etcd-backup.service does by its timer, once the machine has come up."""
     def _failed(self, error: BootwrightError, exit_code: int) -> None:
         """What systemd makes of it. bootwright-boot.service starts again, but for RestartPreventExitStatus=2 3: then
         nothing on this machine ever asks again. Once it has booted, the timer of every minute asks whatever came out.
@@ -155,6 +153,8 @@ class Node:
             time.sleep(3600)
         time.sleep(0.5)
 
+    def rounds(self) -> None:
+        """What bootwright-etcd-backup.service does by its timer, once the machine has come up."""
         settings = Settings(
             store="s3://double",
             cluster=self.manifest.cluster.name,
