@@ -97,6 +97,9 @@ class EtcdAccess(Protocol):
     def backup(self, etcd: str, client_urls: Sequence[str], reason: str) -> str:
         """Take a snapshot, prove it whole, store it; the backup's name. Raises if there is any doubt about it."""
 
+    def versions(self, etcd: str, client_urls: Sequence[str]) -> tuple[str, ...]:
+        """`3.5.16` of each member that answers, all asked at once, within seconds. Those that do not are left out."""
+
 
 class NoEtcd:
     """What a machine without etcd has for `EtcdAccess`."""
@@ -106,6 +109,11 @@ class NoEtcd:
 
     def backup(self, etcd: str, client_urls: Sequence[str], reason: str) -> str:
         raise self._refusal(etcd, client_urls, reason)
+
+    def versions(self, etcd: str, client_urls: Sequence[str]) -> tuple[str, ...]:
+        """A machine without a client cannot be told otherwise by anybody."""
+        del etcd, client_urls
+        return ()
 
     def _refusal(self, etcd: str, *_asked: object) -> Fatal:
         return Fatal("no-etcd", f"this machine has no client for etcd {etcd!r}")

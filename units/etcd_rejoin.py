@@ -22,6 +22,7 @@ from units.etcd_replacement import (
     next_step,
     restore_remedy,
 )
+from units.etcd_upgrade import check_members
 from units.host import HeldVolume, Host
 from units.volume_choice import Refuse, Wait
 
@@ -57,10 +58,11 @@ class Rejoin:
     def prepare(self, host: Host) -> BootstrapRecord:
         """Until the cluster waits for this member as a learner that never started; the record as it is then.
 
-        Refused where a person must decide, Retryable with what is waited for.
+        Refused where a person must decide, also by another image, Retryable with what is waited for.
         """
         if stop := may_replace(self.lost, self._record(host)[0]):
             raise _waits(stop)
+        check_members(host, self.etcd, self.urls.clients_but(self.held.member))
         with self._admin(host) as admin, admin.locked(LOCK):
             for _step in range(_STEPS):
                 record, etag = self._record(host)

@@ -1,9 +1,11 @@
-"""EtcdUpgrade and EtcdVersionNote: an image's etcd starts only on data that it may take over (units.etcd_versions).
+"""EtcdUpgrade and EtcdVersionNote: an image's etcd starts only where it may (units.etcd_versions).
 
 The version that served a volume last is noted on it once it serves; a newer image reads that before it starts its own.
+And it asks the other members what they run: a blank volume tells nothing of the cluster that it joins.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from units import paths
@@ -18,10 +20,11 @@ IMAGE = "/opt/bootwright/image.json"
 
 @dataclass(frozen=True, slots=True)
 class EtcdUpgrade:
-    """Refused `etcd-upgrade-path` before anything of the newer etcd touches the data."""
+    """Refused `etcd-upgrade-path` before anything of the newer etcd touches the data or the cluster."""
 
     etcd: str
     path: str  # the mount
+    others: tuple[str, ...] = ()  # client URLs of the other members
 
     @property
     def key(self) -> str:
@@ -35,8 +38,11 @@ class EtcdUpgrade:
 
     def apply(self, host: Host) -> None:
         before, now = version_noted(host, self.path), version_here(host)
-        if before is not None and now is not None and has_data(host, self.path):
-            check_upgrade([before], now)
+        if now is not None and has_data(host, self.path):
+            if before is not None:
+                check_upgrade([before], now)
+            if before != now:
+                check_members(host, self.etcd, self.others)
         host.files.write(self._grant, f"{now}\n".encode(), mode=0o644, owner="root", group="root")
 
     @property
@@ -71,6 +77,20 @@ class EtcdVersionNote:
 
     def describe(self) -> Description:
         return Description(self.key, (f"{version_path(self.path)} holds the version that serves",))
+
+
+def check_members(host: Host, etcd: str, others: Sequence[str]) -> None:
+    """Refused `etcd-upgrade-path` if this machine's etcd may not join the members that answer now.
+
+    While an upgrade is under way the cluster is as old as its oldest member: members of that minor still come back,
+    though others are newer already.
+    """
+    now = version_here(host)
+    if now is None or not others:
+        return
+    running = host.etcd.versions(etcd, others)
+    as_old = [version for version in running if parse(version)[:2] <= parse(now)[:2]]
+    check_upgrade(as_old or running, now)
 
 
 def version_here(host: Host) -> str | None:

@@ -15,6 +15,7 @@ from units.etcd_on_volume import has_data, require_generation, restore_begun, st
 from units.etcd_peers import EtcdPeers, refresh_quietly
 from units.etcd_rejoin import EtcdUrls, Rejoin
 from units.etcd_replacement import restore_remedy
+from units.etcd_upgrade import check_members
 from units.host import HeldVolume, Host, VolumeClaim
 from units.resource import Change, Description
 
@@ -129,6 +130,8 @@ class EtcdBootstrap:
                 raise restore_begun(self.claim.etcd, record)
             if held.member in record.volumes or state == "rejoin":
                 return record, state
+            if state == "existing":  # the others stood before this member was ever seen
+                check_members(host, self.claim.etcd, self.urls.clients_but(held.member))
             joined = record.with_volume(held.member, held.volume_id)
             if host.records.replace(key, joined.encode(), found.etag):
                 return joined, state

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 
 from agent.aws.s3 import S3
-from agent.etcd.admin import EtcdClients, GatewayAdmin
+from agent.etcd.admin import EtcdClients, GatewayAdmin, versions_at
 from agent.etcd.backup import BackupTaker
 from agent.etcd.bucket import BackupBucket
 from agent.etcd.tools import EtcdTools
@@ -30,6 +30,10 @@ class NodeEtcd:
 
     def backup(self, etcd: str, client_urls: Sequence[str], reason: str) -> str:
         return self.taker(etcd, client_urls).take(self.record(etcd), reason).name
+
+    def versions(self, etcd: str, client_urls: Sequence[str]) -> tuple[str, ...]:
+        del etcd
+        return versions_at(self.clients(client_urls))
 
     def clients(self, client_urls: Sequence[str]) -> EtcdClients:
         return EtcdClients(tuple(client_urls), authority_bundle("etcd-clients"), pem("etcd", "healthcheck-client"))

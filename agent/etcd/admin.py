@@ -134,6 +134,15 @@ def look_at(clients: EtcdClients, gateway: Gateway, *, linearizable: bool) -> Lo
     return Look(number(answer.get("header", {}), "cluster_id"), members)
 
 
+def versions_at(clients: EtcdClients) -> tuple[str, ...]:
+    """What each endpoint runs; those that do not answer are left out. Says nothing of quorum or membership."""
+    if not clients.urls:
+        return ()
+    with ThreadPoolExecutor(max_workers=len(clients.urls)) as pool:
+        asked = pool.map(lambda url: _status(clients, (url,)), clients.urls)
+        return tuple(status.version for status, _ in asked if status and status.version)
+
+
 def _seen(clients: EtcdClients, listed: Document) -> Seen:
     urls = texts(listed, "clientURLs")
     status, detail = _status(clients, urls)

@@ -22,6 +22,7 @@ class EtcdClusterDouble:
     before: Callable[[str], None] = lambda _change: None
     asked: list[tuple[str, ...]] = field(default_factory=list)
     next_id: int = 100
+    runs: dict[str, str] = field(default_factory=dict)  # member -> its version; nobody tells if this is empty
     behind: int = 0  # how many times a promotion is refused
 
     @classmethod
@@ -49,6 +50,11 @@ class EtcdClusterDouble:
     def backup(self, etcd: str, client_urls: Sequence[str], reason: str) -> str:
         self._changes(f"backup {reason}")
         return "2026-01-01T00:00:00Z"
+
+    def versions(self, etcd: str, client_urls: Sequence[str]) -> tuple[str, ...]:
+        assert etcd == "main"
+        asked = [one for one in self.members if one.healthy and any(f"//{one.name}." in url for url in client_urls)]
+        return tuple(self.runs[one.name] for one in asked if one.name in self.runs)
 
     def view(self) -> ClusterView:
         found = ClusterView(1, tuple(self.members))

@@ -135,7 +135,7 @@ def _member(manifest: Manifest, facts: NodeFacts, cluster: EtcdCluster, member: 
     api = f"https://{url_host(facts.private_ip)}:{manifest.api.port}/livez"
     identity = Identity(member.name, dict(urls.peer)[member.name], initial_cluster(urls))
     yield EtcdRestore(claim, mount, unit, identity, api)
-    yield EtcdUpgrade(name, mount)
+    yield EtcdUpgrade(name, mount, urls.clients_but(member.name))
     yield EtcdBootstrap(claim, mount, environment, token, facts.instance_id, urls)
     yield Unit(
         unit,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.etcd.admin import EtcdClients, GatewayAdmin
+from agent.etcd.admin import EtcdClients, GatewayAdmin, versions_at
 from agent.etcd.gateway import Gateway
 from agent.etcd.gateway_errors import EtcdRefusal, Unreachable
 from agent.etcd.keys import Keys
@@ -47,6 +47,14 @@ def gateway(clients: EtcdClients) -> Iterator[Gateway]:
 @pytest.fixture
 def admin(clients: EtcdClients, gateway: Gateway) -> EtcdAdmin:
     return GatewayAdmin(clients, gateway)
+
+
+def test_the_versions_are_those_of_the_members_that_answer(clients: EtcdClients) -> None:
+    (version,) = set(versions_at(clients))
+    assert version.startswith("3.5.")
+    (silent,) = free_ports(1)
+    assert versions_at(clients.at(clients.urls[0], f"https://127.0.0.1:{silent}")) == (version,)
+    assert versions_at(clients.at()) == ()
 
 
 def test_a_view_shows_every_member_with_its_health_and_the_leader(admin: EtcdAdmin, three: RealCluster) -> None:
