@@ -101,8 +101,11 @@ package_list() {
 }
 
 install_packages() {
-    local wanted missing
-    mapfile -t wanted < <(package_list)
+    local list wanted missing
+    # An assignment of its own: in <(...) a failure would be an empty list, and nothing would be installed.
+    list=$(package_list)
+    mapfile -t wanted <<< "$list"
+    quiet_package_timers
     # The presets have to be there first: packages enable their units as they are configured.
     install -D -m 0644 "$here/rootfs/etc/systemd/system-preset/10-bootwright.preset" \
         /etc/systemd/system-preset/10-bootwright.preset
@@ -117,6 +120,15 @@ install_packages() {
     fi
     disable_units
     link_cni_plugins
+}
+
+# On a distribution's image they run minutes after its first boot, and hold the lock that is needed here; on a node they
+# never may. The lock still is waited for: cloud-init, or a run that was just stopped, may have it.
+quiet_package_timers() {
+    local units=(apt-daily.timer apt-daily-upgrade.timer apt-daily.service apt-daily-upgrade.service
+        unattended-upgrades.service dnf-makecache.timer dnf-automatic.timer)
+    systemctl mask --quiet "${units[@]}"
+    [[ ! -d /run/systemd/system ]] || systemctl stop "${units[@]}"
 }
 
 missing_packages() {
@@ -136,21 +148,22 @@ apt_install() {
     printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
     chmod 0755 /usr/sbin/policy-rc.d
     export DEBIAN_FRONTEND=noninteractive
-    # Without this, `update` ends well with the lists of last month when it reaches nobody.
-    apt-get update -q -o APT::Update::Error-Mode=any -o Acquire::Retries=3
-    apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold -o Acquire::Retries=3 "$@"
+    local patient=(-q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=600)
+    # What was stopped in the middle has to be finished first.
+    dpkg --configure -a --force-confold
+    # Without Error-Mode, `update` ends well with the lists of last month when it reaches nobody.
+    apt-get update "${patient[@]}" -o APT::Update::Error-Mode=any
+    apt-get install "${patient[@]}" -y --no-install-recommends -o Dpkg::Options::=--force-confold "$@"
     rm -f /usr/sbin/policy-rc.d
     trap - EXIT
 }
 
-# The agent starts these two, once their configuration is there. Packages change by a new image, never on a node.
+# The agent starts these two, once their configuration is there.
 disable_units() {
     local unit
     for unit in containerd.service etcd.service; do
         [[ ! -e /usr/lib/systemd/system/$unit ]] || systemctl disable --quiet "$unit"
     done
-    systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service dnf-makecache.timer \
-        dnf-automatic.timer
 }
 
 # A folder of its own, because network add-ons drop their plugins into it; the distributions have theirs elsewhere.

@@ -41,3 +41,46 @@ def test_a_base_whose_own_is_too_old_wants_it_pinned(
     assert [name for name in ("ETCD", "CONTAINERD") if says and f"{name}=VERSION:SHA256" in done.stderr] == [
         name for name, word in (("ETCD", "etcd"), ("CONTAINERD", "containerd")) if word in says
     ]
+
+
+APT = {"apt-get": 'echo "apt-get $*" >> /calls', "dpkg": 'echo "dpkg $*" >> /calls', "dpkg-query": "exit 1"}
+TIMERS = ("apt-daily.timer", "apt-daily-upgrade.timer", "dnf-makecache.timer", "dnf-automatic.timer")
+SERVICES = ("apt-daily.service", "apt-daily-upgrade.service", "unattended-upgrades.service")
+
+
+def with_systemd(machine: Throwaway, **doubles: str) -> Throwaway:
+    """Where systemd seems to run: what it is told is in /calls."""
+    offline = 'SYSTEMD_OFFLINE=1 exec /usr/bin/systemctl "$@"'
+    systemctl = f'echo "systemctl $*" >> /calls; [[ $1 == stop || $1 == *restart ]] || {offline}'
+    return Throwaway(machine.folder, {**APT, "systemctl": systemctl, **doubles})
+
+
+INSTALL = "mkdir /run/systemd /run/systemd/system; bash /run/packer/install.sh"
+
+
+def test_nothing_of_the_distribution_holds_apts_lock_and_who_else_does_is_waited_for(machine: Throwaway) -> None:
+    calls = with_systemd(machine).says(f"{INSTALL} packages >&2; cat /calls").splitlines()
+    stop = next(index for index, call in enumerate(calls) if call.startswith("systemctl stop "))
+    asked = [index for index, call in enumerate(calls) if call.startswith("apt-get ")]
+    assert set(calls[stop].split()[2:]) == {*TIMERS, *SERVICES}
+    masks = [call.split()[3:] for call in calls[:stop] if call.startswith("systemctl mask ")]
+    assert masks == [calls[stop].split()[2:]], "else a timer begins what was just stopped"
+    assert len(asked) == 2
+    assert stop < asked[0]
+    assert all("-o DPkg::Lock::Timeout=600" in calls[index] for index in asked)
+    assert calls.index("dpkg --configure -a --force-confold") < asked[0]
+
+
+def test_in_a_chroot_nothing_is_stopped(machine: Throwaway) -> None:
+    calls = with_systemd(machine).says("bash /run/packer/install.sh packages >&2; cat /calls")
+    assert "systemctl mask" in calls
+    assert "systemctl stop" not in calls
+
+
+def test_a_list_of_packages_that_cannot_be_read_ends_the_build(machine: Throwaway) -> None:
+    """Instead of a build without packages, which would go on."""
+    machine.become("debian-13")
+    broken = "cp -r /run/packer /run/copy; rm /run/copy/packages.txt; bash /run/copy/install.sh packages"
+    done = with_systemd(machine).run(broken)
+    assert done.returncode != 0
+    assert "packages.txt: No such file" in done.stderr
