@@ -1,6 +1,6 @@
 """Room on an etcd member's volume: what the agent keeps in reserve there, and what of its own it gives up. Pure.
 
-Why, measured with etcd 3.5.16 on ext4 (ADR 0016): its database is a sparse file, so without a free block the next
+Why, measured with etcd 3.5.16 on ext4 (ADR 0018): its database is a sparse file, so without a free block the next
 commit ends etcd (exit 1) within a second, and each start after it too; its log takes 64 MB at once, one piece ahead,
 and what a failed piece took it keeps. Nothing it had acknowledged was missing once there was room again.
 

@@ -29,6 +29,7 @@ class Config:
     rounds: float = 0.0  # seconds between the rounds of backup and care; 0 for none (a node makes them every 5 min)
     care: bool = True  # else rounds only look, until a test says otherwise
     quota: int = 8 * 1024**3
+    room: bool = False  # its volumes have an end, and room on them is looked after
     flags: dict[str, str] = field(default_factory=dict)  # of etcd
 
     @classmethod

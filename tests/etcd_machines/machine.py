@@ -18,6 +18,7 @@ from agent.etcd.access import NodeEtcd
 from agent.etcd.maintenance import member_status
 from agent.etcd.node import EtcdNode
 from agent.etcd.poll import generation_changed
+from agent.etcd.relief import NOTHING, keep_room
 from agent.etcd.rounds import back_up, care_and_tell
 from agent.etcd.storage import NodeEtcdStorage
 from agent.etcd_peers import refresh
@@ -54,17 +55,18 @@ UNIT = "bootwright-etcd-main.service"
 API_POD = Path("/etc/kubernetes/manifests/kube-apiserver.yaml")
 
 
-def etcd_resources(manifest: Manifest, facts: NodeFacts) -> tuple[Resource, ...]:
+def etcd_resources(manifest: Manifest, facts: NodeFacts, *, room: bool = False) -> tuple[Resource, ...]:
     """All that is etcd's, but for what needs a disk or an account of its own."""
     first = [Directory(paths.PKI), Directory(paths.AUTHORITIES), *(authority_file(manifest, n) for n in AUTHORITIES)]  # type: ignore[arg-type]
     hosts = (r for r in base(manifest, facts) if r.key.startswith("hosts-block:"))  # a member must know its own name
-    return (*first, *hosts, *(r for r in etcd(manifest, facts) if _can_be_here(r.key)))
+    return (*first, *hosts, *(r for r in etcd(manifest, facts) if _can_be_here(r.key, room=room)))
 
 
-def _can_be_here(key: str) -> bool:
-    """Not accounts and disks, nor what systemd runs beside the member."""
+def _can_be_here(key: str, *, room: bool) -> bool:
+    """Not accounts and disks, nor what systemd runs beside the member; a reserve only on a volume with an end."""
     kind, _, name = key.partition(":")
-    return kind not in ("user", "volume", "mount") and (kind != "unit" or name == UNIT)
+    absent = {"user", "volume", "mount"} | (set() if room else {"etcd-reserve"})
+    return kind not in absent and (kind != "unit" or name == UNIT)
 
 
 class ClockDouble(LinuxClock):
@@ -94,10 +96,10 @@ class SecretsDouble(MemorySecrets):
 class Node:
     def __init__(self, config: Config) -> None:
         self.config, self.shared = config, Path(config.shared)
+        self._booted = False
         self._status = self.shared / "status" / f"{config.instance}.json"
         self.manifest, facts = config.manifest, config.facts
-        self._booted = False
-        self.plan = Plan(etcd_resources(self.manifest, facts))
+        self.plan = Plan(etcd_resources(self.manifest, facts, room=config.room))
         self.bucket = BucketDouble(self.shared)
         clock = ClockDouble(self)
         ebs = EbsDouble(self.shared)
@@ -208,11 +210,17 @@ class Node:
         how = ["--bind"] if disk.is_dir() else ["-o", "loop,noatime"]
         MOUNT.mkdir(parents=True, exist_ok=True)
         subprocess.run(["mount", *how, str(disk), str(MOUNT)], check=True)
+        if self.config.room:
+            (MOUNT / MARKER).write_text("{}")
 
     def _poll(self) -> None:
         """Of every minute on a node, and five of them before the next whole run."""
         for _poll in range(5):
             time.sleep(1.0)
+            while (self.shared / "away").exists():
+                time.sleep(0.2)
+            if self.config.room:
+                keep_room(NOTHING, str)
             try:
                 if generation_changed(self.bucket, PREFIX):
                     return

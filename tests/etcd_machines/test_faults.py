@@ -158,8 +158,8 @@ def test_a_new_machine_waits_for_ec2_by_name_and_for_s3_too(world: World) -> Non
 
 @pytest.fixture
 def small(make_world: MakeWorld) -> World:
-    """Volumes with an end: ext4 of 400 MB."""
-    return calm(established(make_world(THREE, rounds=1.0), megabytes=400))
+    """Volumes with an end: ext4 of 600 MB, too small for a reserve."""
+    return calm(established(make_world(THREE, rounds=1.0), megabytes=600))
 
 
 @pytest.mark.parametrize("whom", [pytest.param("a follower", marks=pytest.mark.nightly), "the leader"])
@@ -172,12 +172,14 @@ def test_a_full_disk_ends_one_member_that_says_why_and_comes_back_with_room(smal
         small.wait_until("its status names the disk", says(victim, "etcd-disk-full"))
         told = victim.conditions["etcd-disk-full"]
         assert "MiB free; etcd needs 64 for its next piece of log" in told["message"]
-        assert "grow the volume" in told["remedy"]
+        assert told["remedy"].startswith("aws ec2 modify-volume --volume-id vol-")
+        assert "etcd-no-reserve" not in victim.conditions
         write_until(small, lambda: not victim.etcd_seen["ready"])
         lasting(small, writer)
         victim.sh("rm", "/var/lib/etcd/main/ballast")
         healed(small, writer)
-        calm(small)
+        small.wait_until("it is calm", lambda: is_silent(victim))
+        assert "too small for a reserve" in victim.conditions["etcd-no-reserve"]["message"]
 
 
 def fill(machine: Machine) -> None:

@@ -202,6 +202,13 @@ class World:
         """From now on the rounds mend what they see (machines with `care=False` only tell of it before)."""
         (self.shared / "care").touch()
 
+    def look_away(self) -> None:
+        """No machine's agent polls or runs again before `look_again`: the minute until the next poll of a node."""
+        (self.shared / "away").touch()
+
+    def look_again(self) -> None:
+        (self.shared / "away").unlink()
+
     def pass_time(self, seconds: float) -> None:
         """For what must last: nothing is waited for."""
         time.sleep(seconds)
