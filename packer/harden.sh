@@ -12,7 +12,7 @@ harden() {
     [[ ! -d /run/systemd/system ]] || swapoff --all
     sed -i '/^[^#].*[[:space:]]swap[[:space:]]/d' /etc/fstab
     systemctl mask --quiet swap.target
-    ! is_amazon || ln -sfn /etc/chrony/chrony.conf /etc/chrony.conf
+    link_chrony_config
     kernel_arguments nvme_core.io_timeout=4294967295 systemd.unified_cgroup_hierarchy=1
 }
 

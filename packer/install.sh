@@ -2,7 +2,7 @@
 # Turns Debian 12 or 13, Ubuntu 24.04 or Amazon Linux 2023 into the node image. Packer runs it on an EC2 instance, the lab
 # in a chroot; both as root. Every step can be run again: what is right already stays as it is.
 #
-#   WHEELHOUSE=DIR [NAME=VALUE...] install.sh [STEP...]      without a step: all of them, in this order
+#   WHEELHOUSE=DIR [NAME=VALUE...] install.sh [STEP...]      without a step: all of them but services, in this order
 #
 #   check       this is a system that the other steps know, with room for what they put there
 #   packages    the distribution's packages (the network is asked only for those that are missing); none starts by itself
@@ -11,6 +11,7 @@
 #   bootwright  the bootwright wheel, the files of rootfs/, units enabled
 #   assets      the files of ASSETS into the content-addressed store, each checked; a root.json to trust
 #   images      the image archives among them into containerd: no node imports what its image has
+#   services    what runs already takes up the configuration of rootfs/: for a machine that is no image (on_stock_image.py)
 #   harden      no password opens anything; no swap; the kernel waits for a volume instead of failing it
 #   inventory   image.json (versions, so that no node has to ask) and sbom.json (CycloneDX)
 #   clean       nothing of this machine stays in the image: keys, machine id, cloud-init's state, logs, package lists
@@ -175,6 +176,24 @@ link_cni_plugins() {
     done
 }
 
+# --- services --------------------------------------------------------------------------------------------------------
+
+# policy-rc.d keeps a new package from starting, and one that runs since the boot has read its old configuration.
+restart_services() {
+    local unit
+    link_chrony_config
+    [[ -d /run/systemd/system ]] || return 0
+    for unit in chrony chronyd systemd-journald; do
+        [[ ! -e /usr/lib/systemd/system/$unit.service ]] || systemctl restart "$unit.service"
+    done
+    for unit in ssh sshd; do # which may wait for its socket, and then reads it anyway
+        [[ ! -e /usr/lib/systemd/system/$unit.service ]] || systemctl try-reload-or-restart "$unit.service"
+    done
+}
+
+# Amazon Linux' chronyd reads its own place.
+link_chrony_config() { ! is_amazon || ln -sfn /etc/chrony/chrony.conf /etc/chrony.conf; }
+
 # --- inventory and clean ---------------------------------------------------------------------------------------------
 
 inventory() { python3 "$here/inventory.py" "$prefix"; }
@@ -209,10 +228,11 @@ run_step() {
         bootwright) say "bootwright"; install_bootwright ;;
         assets) say "assets"; install_assets ;;
         images) say "images"; preload_images ;;
+        services) say "services"; restart_services ;;
         harden) say "hardening"; harden ;;
         inventory) say "inventory"; inventory ;;
         clean) say "cleaning up"; clean ;;
-        *) die "no step $1; there are check, packages, binaries, python, bootwright, assets, images, harden, inventory, clean" ;;
+        *) die "no step $1; there are check, packages, binaries, python, bootwright, assets, images, services, harden, inventory, clean" ;;
     esac
 }
 

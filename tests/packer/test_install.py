@@ -1,5 +1,6 @@
 """install.sh's steps, each on a throw-away copy of this machine: what they refuse, what they leave behind."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,35 @@ def test_a_list_of_packages_that_cannot_be_read_ends_the_build(machine: Throwawa
     done = with_systemd(machine).run(broken)
     assert done.returncode != 0
     assert "packages.txt: No such file" in done.stderr
+
+
+def test_what_runs_already_takes_up_its_new_configuration(machine: Throwaway) -> None:
+    units = "cd /usr/lib/systemd/system; rm -f chronyd.service sshd.service; touch chrony.service ssh.service"
+    calls = with_systemd(machine).says(f"{units}; {INSTALL} services >&2; cat /calls").splitlines()
+    assert calls == [
+        "systemctl restart chrony.service",
+        "systemctl restart systemd-journald.service",
+        "systemctl try-reload-or-restart ssh.service",
+    ]
+
+
+def test_amazons_chrony_reads_our_configuration(machine: Throwaway) -> None:
+    machine.become("amazon-linux-2023")
+    units = "rm -f /usr/lib/systemd/system/chrony.service; touch /usr/lib/systemd/system/chronyd.service"
+    calls = with_systemd(machine).says(f"echo pool > /etc/chrony.conf; {units}; {INSTALL} services >&2; cat /calls")
+    assert "systemctl restart chronyd.service" in calls
+    assert machine.says("readlink /etc/chrony.conf").strip() == "/etc/chrony/chrony.conf"
+
+
+PACKAGES = 'printf "installed containerd 1.7.24\\ninstalled runc 1.1.15\\n"'
+BOOTWRIGHT = "/opt/bootwright/venv/lib/python3.13/site-packages/bootwright-0.1.0.dist-info"
+
+
+def test_a_machine_without_etcd_has_an_inventory_all_the_same(machine: Throwaway) -> None:
+    """A worker of a stock image: its agent need not run containerd to learn a version at every boot."""
+    metadata = f"mkdir -p {BOOTWRIGHT}; printf 'Name: bootwright\\nVersion: 0.1.0\\n' > {BOOTWRIGHT}/METADATA"
+    asked = Throwaway(machine.folder, {"dpkg-query": PACKAGES})
+    said = asked.says(f"{metadata}; bash /run/packer/install.sh inventory; cat /opt/bootwright/image.json")
+    image = json.loads(said)
+    assert (image["containerd"], image["runc"]) == ("1.7.24", "1.1.15")
+    assert "etcd" not in image
