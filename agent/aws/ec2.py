@@ -3,6 +3,7 @@
 botocore needs a quarter of a second to load EC2's model: a boot whose volume is attached already never pays for it.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,14 @@ from typing import Any
 
 from agent.aws.credentials import CredentialSource
 from units.errors import BootwrightError, Fatal, Refused, Retryable
+
+# EC2's own names for it, and those of the gateways before it (botocore's list of throttling codes is a part).
+_BUSY = re.compile(
+    r"Throttl|TooManyRequests|SlowDown|PriorRequestNotComplete|TransactionInProgress"
+    r"|^(Request|Bandwidth)?LimitExceeded(Exception)?$|ThroughputExceeded"
+    r"|^(InternalError|InternalFailure|Unavailable|ServiceUnavailable|RequestTimeout)(Exception)?$"
+)
+_BUSY_STATUS = (429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +54,39 @@ class Ec2Access:
 def explained(action: str, what: str, source: str) -> Iterator[None]:
     """Turns botocore's errors into ours. `source` names the credentials for a refusal."""
     import botocore.exceptions
+    import botocore.parsers
 
     try:
         yield
     except botocore.exceptions.ClientError as error:
         found = error.response.get("Error", {})
-        raise explain(str(found.get("Code")), str(found.get("Message"))[:400], action, what, source) from error
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        code, said = str(found.get("Code")), str(found.get("Message"))[:400]
+        raise explain(code, said, action, what, source, status=status) from error
+    except botocore.parsers.ResponseParserError as error:  # no XML: a proxy, a load balancer, a captive portal
+        raise _unreachable(f"what answers for EC2 to {action} of {what} is not EC2: {str(error)[:400]}") from error
     except botocore.exceptions.BotoCoreError as error:
-        raise Retryable(
-            "ec2-unreachable",
-            f"EC2 does not answer to {action} of {what}: {error}",
-            remedy="check the route to EC2: an interface endpoint or NAT for this subnet, its security group, and DNS",
-            after=15,
-        ) from error
+        raise _unreachable(f"EC2 does not answer to {action} of {what}: {error}") from error
 
 
-def explain(code: str, said: str, action: str, what: str, source: str) -> BootwrightError:
-    """The table of etcd-pki.md 1.2: what each refusal means for whoever wants a volume."""
+def explain(code: str, said: str, action: str, what: str, source: str, *, status: int = 400) -> BootwrightError:
+    """The table of etcd-pki.md 1.2: what each refusal means for whoever wants a volume. The code decides before the
+    HTTP status does: an answer without EC2's own words has but its status, which botocore then gives as the code.
+    """
     if code == "InvalidParameterValue" and "in use" in said:
         return Retryable(
             "volume-device-name-taken", f"{what}: {said} ({code})", remedy="the next name is tried", after=1
         )
-    make = _busy if code.startswith("Throttling") else _BY_CODE.get(code, _unexpected)
+    make = _BY_CODE.get(code, _busy if _BUSY.search(code) or status in _BUSY_STATUS else _unexpected)
     return make(f"{action} of {what}: {said} ({code})", action, source)
+
+
+def _unreachable(message: str) -> Retryable:
+    return Retryable(
+        "ec2-unreachable",
+        message,
+        remedy="check the route to EC2: an interface endpoint or NAT for this subnet, its security group, and DNS",
+    )
 
 
 def _lost_race(message: str, _action: str, _source: str) -> Retryable:
@@ -143,11 +162,6 @@ _BY_CODE: dict[str, Callable[[str, str, str], BootwrightError]] = {
     "InvalidVolume.NotFound": _not_visible,
     "InvalidInstanceID.NotFound": _not_visible,
     "InvalidAttachment.NotFound": _incorrect_state,  # detached already
-    "RequestLimitExceeded": _busy,
-    "InternalError": _busy,
-    "InternalFailure": _busy,
-    "Unavailable": _busy,
-    "ServiceUnavailable": _busy,
     "UnauthorizedOperation": _denied,
     "AccessDenied": _denied,
     "AuthFailure": _credentials,

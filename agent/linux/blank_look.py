@@ -7,15 +7,18 @@ import fcntl
 import mmap
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from agent.linux.atomic import explained
 from units.blank_proof import HEAD, PIECE, Place, landmarks, pieces, samples
 from units.errors import Fatal
 from units.host import Clock
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 # Once in a volume's life, on the way to its first use. At the 125 MiB/s of a gp3 volume (etcd-pki.md 1.4) it is 1.5 GiB
 # that are read whole; all of a member's 20 GiB would take 164 s.
@@ -29,6 +32,8 @@ _GIB = 1 << 30
 
 def find_data(descriptor: int, size: int, volume_id: str, clock: Clock) -> int | None:
     """The offset of a byte that is not zero, of an open block device; None if all that is looked at is zero."""
+    from concurrent.futures import ThreadPoolExecutor  # six modules that no other boot needs
+
     buffers = tuple(mmap.mmap(-1, PIECE) for _ in range(_AT_ONCE))  # aligned, as O_DIRECT wants memory to be
     with (
         explained("read", f"the disk of {volume_id}"),
@@ -44,7 +49,7 @@ class _Look:
     size: int
     volume_id: str
     clock: Clock
-    readers: ThreadPoolExecutor
+    readers: "ThreadPoolExecutor"
     buffers: tuple[mmap.mmap, ...]
     _told: float = field(default=float("-inf"), init=False)
 

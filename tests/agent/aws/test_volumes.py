@@ -171,6 +171,62 @@ def test_an_attachment_that_dies_with_its_instance_is_refused(scripted, server, 
     assert "modify-instance-attribute" in caught.value.remedy
 
 
+HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "ours"),
+    [
+        (503, b"", "ec2-busy"),
+        (504, b"", "ec2-busy"),
+        (500, b"", "ec2-busy"),
+        (502, HTML, "ec2-busy"),
+        (503, error("Surprise"), "ec2-busy"),
+        (503, error("RequestThrottled"), "ec2-busy"),
+        (429, error("TooManyRequests"), "ec2-busy"),
+        (400, error("RequestThrottled"), "ec2-busy"),
+        (400, error("EC2ThrottledException"), "ec2-busy"),
+        (400, error("Throttling"), "ec2-busy"),
+        (429, b"", "ec2-unreachable"),
+        (500, b"upstream connect error", "ec2-unreachable"),
+        (500, b"<Response><Errors>", "ec2-unreachable"),
+        (403, HTML[:-7], "ec2-unreachable"),
+        (200, b"please log in to the guest network", "ec2-unreachable"),
+        (200, b"", "ec2-unreachable"),
+        (503, error("UnauthorizedOperation"), "ec2-access-denied"),
+    ],
+)
+def test_whatever_hiccups_between_here_and_ec2_is_tried_again(scripted, server, answer, status, body, ours) -> None:
+    """A proxy, a load balancer or EC2 on a bad day: no word of it may end a boot, or leave as a botocore exception."""
+    server.script(answer(status, body))
+    for call in (lambda: scripted.attach("vol-1", "/dev/xvdbz"), lambda: scripted.candidates(CLAIM)):
+        with pytest.raises(Retryable) as caught:
+            call()
+        assert caught.value.code == ours
+        assert caught.value.remedy
+
+
+def test_a_boot_outlasts_a_minute_of_them(scripted, server, answer, waits, clock) -> None:
+    found = b"""<DescribeVolumesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><volumeSet/>
+    </DescribeVolumesResponse>"""
+    answers = [answer(502, HTML), answer(429), answer(500, b"no"), answer(503), answer(200, found)]
+    server.script(*answers)
+    assert waits.until("the volume", lambda: scripted.candidates(CLAIM), limit=120.0) == ()
+    assert len(server.requests) == len(answers)
+
+
+def test_every_code_that_botocore_takes_for_throttling_is_busy() -> None:
+    from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
+
+    codes = ThrottledRetryableChecker._THROTTLED_ERROR_CODES + TransientRetryableChecker._TRANSIENT_ERROR_CODES
+    assert {explain(code, "words", "ec2:AttachVolume", "vol-1", "role").code for code in codes} == {"ec2-busy"}
+
+
+@pytest.mark.parametrize("code", ["AttachmentLimitExceeded", "VolumeLimitExceeded", "InstanceLimitExceeded"])
+def test_a_quota_is_no_throttle(code) -> None:
+    assert explain(code, "words", "ec2:AttachVolume", "vol-1", "role").exit_code == 1
+
+
 def test_an_unreachable_ec2_is_told(waits) -> None:
     volumes = Ec2Volumes(Ec2Access("eu-west-1", lambda: KEYS, "http://127.0.0.1:1"), instance_id="i-1")
     with pytest.raises(BootwrightError) as caught:
