@@ -44,11 +44,13 @@ roots_alone() {
 }
 
 files_are_in_place() {
-    local file
-    while read -r file; do
-        expect "/$file is not what rootfs/ has" cmp "$here/rootfs/$file" "/$file"
-        [[ ! -e /$file ]] || roots_alone "/$file" "/$(dirname "$file")" -maxdepth 0
-    done < <(cd "$here/rootfs" && find . -type f -printf '%P\n')
+    local file files folders
+    mapfile -t files < <(cd "$here/rootfs" && find . -type f -printf '/%P\n')
+    mapfile -t folders < <(cd "$here/rootfs" && find . -type d -printf '/%P\n')
+    for file in "${files[@]}"; do
+        expect "$file is not what rootfs/ has" cmp "$here/rootfs$file" "$file"
+    done
+    roots_alone "${files[@]}" "${folders[@]}" /etc/bootwright -maxdepth 0
     roots_alone "$prefix"
 }
 
