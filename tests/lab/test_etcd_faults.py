@@ -19,6 +19,8 @@ pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.nightly, pytest.mar
 
 SPLIT_SECONDS, OUTAGE_SECONDS, HOUR = 60.0, 300.0, 3600
 MOUNT = "/var/lib/etcd/main"
+RESERVE = 128 * 1024**2  # of a volume of 2 GiB
+PYTHON = "/opt/bootwright/venv/bin/python -I"
 
 
 @pytest.fixture(scope="module")
@@ -116,31 +118,56 @@ def test_s3_and_ec2_are_down_for_five_minutes_and_a_machine_reboots_meanwhile(
     healed(cluster, writer)
 
 
-def test_a_full_disk_under_the_leader_ends_its_etcd_which_comes_back_with_room(
+def test_a_full_disk_under_the_leader_ends_its_etcd_and_the_agent_alone_makes_room(
     cluster: HaCluster, writer: Writer
 ) -> None:
     node = cluster.nodes[cluster.leader()]
-    other = next(one for one in cluster.nodes.values() if one is not node)
-    node.try_sh(f"dd if=/dev/zero of={MOUNT}/ballast bs=1M", timeout=300)
+    wait = cluster.client.wait_until
+    wait("its volume has a reserve", lambda: seen(node)["reserve_bytes"] >= RESERVE, 300)
+    node.sh("systemctl stop bootwright-sync.timer")  # or its poll may be faster than the disk fills
+    node.sh(f"fallocate -l $(( $(stat -f -c %a {MOUNT}) * 4096 - (8 << 20) )) {MOUNT}/ballast")
+    node.try_sh(f"dd if=/dev/zero of={MOUNT}/ballast bs=4k oflag=append conv=notrunc", timeout=300)
     try:
-        assert "etcd-disk-full" in node.agent("etcd", "status").stdout
-        # What room etcd took for its log beforehand is used up by half a megabyte at a time.
-        put = "head -c 500000 /dev/zero | tr '\\0' x | ETCDCTL_API=3 etcdctl put ballast"
-        pki = "/etc/kubernetes/pki"
-        flags = (
-            f"--endpoints https://127.0.0.1:2379 --cacert {pki}/ca/etcd-clients.crt "
-            f"--cert {pki}/etcd/healthcheck-client.pem --key {pki}/etcd/healthcheck-client.pem"
-        )
-
-        def ended() -> bool:
-            other.try_sh(f"for n in $(seq 20); do {put} {flags}; done", timeout=300)
-            return not seen(node)["ready"]
-
-        cluster.client.wait_until("the full member ends", ended, 600)
+        said = node.agent("etcd", "status").stdout
+        assert "etcd-disk-full" in said
+        assert "its reserve is given up with the next poll" in said
+        wait("the full member ends", lambda: "no space left on device" in etcd_log(node), 300)
         writer.wait_for_more()
+        node.sh("systemctl start bootwright-sync.timer")
+        wait("the agent gives up its reserve", lambda: seen(node)["given_up"] != [], 300)
+        healed(cluster, writer)
+        assert seen(node)["reserve_bytes"] == 0
+        wait("its status tells", lambda: "gave up its reserve" in str(node.status()["conditions"]), 600)
     finally:
-        node.sh(f"rm {MOUNT}/ballast")
+        node.sh(f"systemctl start bootwright-sync.timer; rm {MOUNT}/ballast")
+    wait("the reserve is made again", lambda: seen(node)["reserve_bytes"] >= RESERVE, 300)
     healed(cluster, writer)
+
+
+def etcd_log(node: LiveNode) -> str:
+    return node.sh("journalctl --boot --no-pager --output=cat --lines=200 --unit=bootwright-etcd-main")
+
+
+def test_a_full_file_system_grows_in_place_while_it_is_mounted(cluster: HaCluster) -> None:
+    """As `agent.linux.disks` does it when a volume is enlarged. User-Mode Linux's own disks keep their size while they
+    are plugged in, so this one is a loop device.
+    """
+    node = next(iter(cluster.nodes.values()))
+    image, place = "/var/tmp/enlarged.img", "/run/enlarged"
+    node.sh(f"truncate -s 1G {image}; mkfs.ext4 -q -m0 {image}; mkdir {place}; mount -o loop {image} {place}")
+    try:
+        node.try_sh(f"fallocate -l 2G {place}/ballast; dd if=/dev/zero of={place}/more bs=64k", timeout=300)
+        assert node.sh(f"stat -f -c %a {place}").strip() == "0"
+        device = node.sh(f"findmnt --noheadings --output SOURCE {place}").strip()
+        node.sh(f"truncate -s 2G {image}; losetup --set-capacity {device}")
+        look = "from pathlib import Path; from agent.linux.ext4 import outgrown_at; print(outgrown_at(Path('{place}')))"
+        asked = f'cd / && {PYTHON} -c "{look.format(place=place)}"'
+        assert node.sh(asked).strip() == "True"
+        node.sh(f"resize2fs {device}", timeout=300)
+        assert node.sh(asked).strip() == "False"
+        assert int(node.sh(f"stat -f -c %a {place}")) * 4096 > 900 * 1024**2
+    finally:
+        node.try_sh(f"umount {place}; rm {image}")
 
 
 def test_two_of_three_lost_wait_for_the_restore_which_brings_the_backup_back_on_all(cluster: HaCluster) -> None:
