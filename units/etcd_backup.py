@@ -13,7 +13,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from units.errors import Fatal, Refused
+from units.bootstrap_record import BootstrapRecord
+from units.errors import Fatal, Refused, Retryable
 from units.manifest import problems_of
 
 EVERY = timedelta(minutes=15)
@@ -194,6 +195,23 @@ def to_test(
     if newest_test is not None and -CLOCKS_DIFFER <= now - newest_test < TEST_EVERY:
         return None
     return newest
+
+
+def require_generation_key(etcd: str, held: str | None, record: BootstrapRecord) -> None:
+    """Retryable unless the cluster itself holds the token of the record (`held`, from /bootwright/cluster).
+
+    From the moment a restore is begun the record is of a generation that nobody serves yet: a backup taken then is of
+    the data before, and must not be labelled with the new generation, in which it would be the newest of all.
+    """
+    if held == record.token:
+        return
+    raise Retryable(
+        "etcd-backup-of-no-generation",
+        f"etcd {etcd!r} serves {f'the generation of token {held!r}' if held else 'no generation yet'}, but its record "
+        f"says {record.token!r} (generation {record.generation}, {record.state}): a backup would tell of the wrong one",
+        remedy="wait until the members serve the record's generation: `agent etcd status`, `coordinator status`",
+        after=60,
+    )
 
 
 def believable(facts: SnapshotFacts, size: int, previous: BackupMeta | None, generation: int) -> SnapshotFacts:

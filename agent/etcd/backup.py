@@ -9,13 +9,14 @@ from pathlib import Path
 from agent.etcd.admin import EtcdClients
 from agent.etcd.bucket import BackupBucket
 from agent.etcd.gateway import Gateway
+from agent.etcd.generation_key import read_key
 from agent.etcd.keys import read_snapshot
 from agent.etcd.maintenance import count_keys, member_status
 from agent.etcd.snapshot import PLACES, prove, workspace
 from agent.etcd.tools import EtcdTools
 from agent.etcd.wire import parts, text
 from units.bootstrap_record import BootstrapRecord
-from units.etcd_backup import BackupMeta, backup_name, believable
+from units.etcd_backup import BackupMeta, backup_name, believable, require_generation_key
 
 LOG = logging.getLogger("bootwright.etcd")
 _MIB = 1024 * 1024
@@ -40,6 +41,8 @@ class BackupTaker:
 
     def take(self, record: BootstrapRecord | None, reason: str) -> Backup:
         """Raises if there is any doubt about the backup. `record` is None before the cluster has one (a test)."""
+        if record is not None:
+            require_generation_key(self.bucket.etcd, read_key(self.clients), record)
         with self.clients.gateway() as gateway:
             status = member_status(gateway)
             # The file is the database and a page; what is written while it streams does not belong to it.

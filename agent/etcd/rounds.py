@@ -26,6 +26,8 @@ def back_up(node: EtcdNode, here: EtcdHere, *, scheduled: bool, reason: str) -> 
                 return "the leader's machine takes the backups"
         if not is_due(bucket.backups(), utc_now()):
             return "the next backup is not due yet"
+        if record is not None and record.state == "restoring":
+            return f"no backup while generation {record.generation} is being restored"
         reason = "every 15 minutes"
     backup = access.taker(here.name, here.own.urls).take(record, reason)
     protected = {record.restore.backup} if record and record.restore else set()

@@ -19,6 +19,7 @@ from agent.waits import Waits
 from tests.agent.etcd.conftest import clients_of
 from tests.real_etcd.cluster import RealCluster
 from units.bootstrap_record import BootstrapRecord
+from units.errors import Retryable
 from units.etcd_care import no_quorum
 from units.etcd_conditions import failed_test
 from units.status import Condition, EtcdState
@@ -34,6 +35,7 @@ class NodeDouble:
     store: BackupBucket
     by: BackupTaker
     with_tester: RestoreTester
+    begun: BootstrapRecord = RECORD
 
     @property
     def access(self) -> Any:
@@ -43,7 +45,7 @@ class NodeDouble:
         return self.store
 
     def record(self, _etcd: str) -> BootstrapRecord:
-        return RECORD
+        return self.begun
 
     def taker(self, _etcd: str, urls: Sequence[str]) -> BackupTaker:
         return replace(self.by, clients=self.by.clients.at(*urls))
@@ -62,6 +64,7 @@ def here(one: RealCluster) -> EtcdHere:
     member = one.members["a"]
     clients: EtcdClients = clients_of(one)
     one.put_many(3, 10)
+    one.etcdctl("put", "/bootwright/cluster", RECORD.token)
     return EtcdHere("main", "a", clients, clients, member.metrics_url, one.pki.server, member.data.parent, 2**33)
 
 
@@ -72,6 +75,26 @@ def test_a_scheduled_backup_is_taken_once_and_one_asked_for_always(node: Any, he
     assert node.store.meta(node.store.backups()[0].name).reason == "every 15 minutes"
     back_up(node, here, scheduled=False, reason="before member b is replaced")
     assert node.store.meta(node.store.backups()[0].name).reason == "before member b is replaced"
+
+
+def test_no_backup_of_the_old_data_is_labelled_with_a_generation_that_is_being_restored(
+    node: Any, here: EtcdHere, one: RealCluster
+) -> None:
+    token = {"generation": 2, "token": "token-g2"}
+    node.begun = RECORD.model_copy(update={"state": "restoring", **token})
+    assert back_up(node, here, scheduled=True, reason="") == "no backup while generation 2 is being restored"
+    with pytest.raises(Retryable) as caught:
+        back_up(node, here, scheduled=False, reason="by hand")
+    assert caught.value.code == "etcd-backup-of-no-generation"
+    assert "'token-g1'" in caught.value.message
+    node.begun = RECORD.model_copy(update=token)  # established, but not by whom this member knows
+    with pytest.raises(Retryable, match="token-g2"):
+        back_up(node, here, scheduled=True, reason="")
+    assert node.store.backups() == ()
+    one.etcdctl("put", "/bootwright/cluster", "token-g2")
+    back_up(node, here, scheduled=True, reason="")
+    meta = node.store.meta(node.store.backups()[0].name)
+    assert (meta.generation, meta.token) == (2, "token-g2")
 
 
 def test_the_newest_backup_is_tested_once_a_day_and_a_failure_is_told(node: Any, here: EtcdHere) -> None:
