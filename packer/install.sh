@@ -246,4 +246,4 @@ main() {
     done
 }
 
-main "$@"
+main "$@"; exit # read no further: bash reads a script as it goes on, and this one may be edited meanwhile
