@@ -37,8 +37,8 @@ class Waits:
         """Call `attempt` until it returns; all in seconds.
 
         An `on` error from it is waited out, with pauses that double up to `longest` and lose up to a half at random,
-        so that a thousand nodes do not ask in step. At the limit the last one goes to the caller; every other error
-        goes at once.
+        so that a thousand nodes do not ask in step; never shorter than its `after`, which gains up to a quarter. At the
+        limit, when it is asked a last time, the last one goes to the caller; every other error goes at once.
         """
         deadline = self.monotonic() + limit
         announced, at = "", float("-inf")
@@ -53,5 +53,7 @@ class Waits:
                 if error.message != announced or now - at >= REMIND:
                     self.progress(f"{name}: {error.message}")
                     announced, at = error.message, now
-            self.sleep(min(left, pause * random.uniform(0.5, 1.0)))  # noqa: S311  spreads load, guards nothing
+                least = error.after or 0.0
+            chosen = max(pause * random.uniform(0.5, 1.0), least * random.uniform(1.0, 1.25))  # noqa: S311  spreads load
+            self.sleep(min(left, chosen))
             pause = min(pause * 2, longest)

@@ -40,11 +40,13 @@ class Refused(BootwrightError):
 
 
 class Retryable(BootwrightError):
-    """Not yet. `after` is the least number of seconds before another try makes sense."""
+    """Not yet. `after` is the least number of seconds before another try makes sense; None where whoever asks may
+    find his own pace: what is over in a moment, or what may be over at any time.
+    """
 
     exit_code = 4
 
-    def __init__(self, code: str, message: str, *, remedy: str = "", after: float = 5.0) -> None:
+    def __init__(self, code: str, message: str, *, remedy: str = "", after: float | None = None) -> None:
         super().__init__(code, message, remedy=remedy)
         self.after = after
 

@@ -148,9 +148,7 @@ def _explain(status: int, answer: dict[str, Any], arn: str, envelope: Envelope, 
             remedy="enable it, or cancel its deletion; without it no secret of the cluster can be opened",
         )
     if status >= 500 or status == 429 or code in _BUSY or code in _EXPIRED:
-        return _Transient(
-            "kms-busy", f"KMS is busy ({status} {code}): {said}", remedy="this passes by itself", after=10
-        )
+        return _Transient("kms-busy", f"KMS is busy ({status} {code}): {said}", remedy="this passes by itself")
     return Fatal("kms-unexpected", f"KMS answers {status} {code}: {said}", remedy="check `endpoint` in the user-data")
 
 
@@ -159,5 +157,4 @@ def _unreachable(url: str, why: str) -> _Transient:
         "kms-unreachable",
         f"KMS at {url} does not answer: {why}",
         remedy="check the route to KMS: an interface endpoint or NAT for this subnet, its security group, and DNS",
-        after=15,
     )

@@ -100,7 +100,6 @@ def unreachable(asked: Asked, why: str) -> Transient:
         "s3-unreachable",
         f"S3 does not answer for {asked.where}: {why}",
         remedy="check the route to S3: a gateway endpoint or NAT for this subnet, its security group, and DNS",
-        after=15,
     )
 
 
@@ -222,7 +221,6 @@ def _busy(asked: Asked, answer: _Answer) -> Transient:
         "s3-slow-down",
         f"S3 is busy ({answer.status} {answer.code}) with {asked.where}",
         remedy="this passes by itself; if not, look at the AWS Health dashboard of the region",
-        after=15,
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from agent.issuer.wire import UNIFORM_CODE, VERSION
 from units.errors import BootwrightError, Retryable
 
+_LATER = 5.0  # seconds, where the trouble itself does not say
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -44,4 +46,4 @@ def told(error: BootwrightError) -> Answer:
 def not_now(error: Retryable) -> Answer:
     """Trouble of ours, which says nothing about the caller: its code, and never what our own services said."""
     status = 429 if error.code == "throttled" else 503
-    return Answer(status, _document(code=error.code, remedy=error.remedy), max(1, round(error.after)))
+    return Answer(status, _document(code=error.code, remedy=error.remedy), max(1, round(error.after or _LATER)))

@@ -328,6 +328,15 @@ def test_what_may_pass_is_tried_again(machine, region, said, code) -> None:
     assert any("for the moment" in wait for wait in said)
 
 
+@pytest.mark.parametrize(("code", "seconds"), [("RequestLimitExceeded", 10), ("UnauthorizedOperation", 60)])
+def test_a_throttle_and_a_denial_are_left_alone_for_as_long_as_their_table_says(
+    machine, region, clock, code, seconds
+) -> None:
+    region.refuse = [(code, "for the moment")]
+    assert machine("i-1").attach(CLAIM).volume_id == A
+    assert max(clock.sleeps) >= seconds
+
+
 def test_a_tag_that_does_not_fit_the_manifest_is_refused(machine, region) -> None:
     region.volumes = {A: VolumeDouble("a/a,b")}
     with pytest.raises(BootwrightError) as caught:

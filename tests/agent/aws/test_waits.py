@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from agent.waits import Waits
@@ -64,3 +66,54 @@ def test_a_long_wait_is_said_again_now_and_then_for_whoever_missed_it() -> None:
         waits.until("the volume", attempt, limit=60.0)
     assert 4 <= len(said) <= 7
     assert set(said) == {"the volume: still attached to i-2"}
+
+
+@pytest.mark.parametrize("after", [2.0, 10.0, 60.0])
+def test_what_says_when_to_ask_again_is_not_asked_before(waits: Waits, clock, after: float) -> None:
+    """Throttling and denials: asked every second they last longer, and go into the account's own limit."""
+    asked: list[float] = []
+
+    def attempt() -> None:
+        asked.append(clock.now)
+        raise Retryable("ec2-busy", "EC2 is busy", after=after)
+
+    with pytest.raises(Retryable):
+        waits.until("the volume", attempt, limit=300.0, pause=1.0, longest=2.0)
+    pauses = [later - earlier for earlier, later in pairwise(asked)]
+    assert all(after <= pause <= 1.25 * after for pause in pauses[:-1])
+    assert len(set(pauses)) > 1, "a thousand nodes that were refused together do not come back together"
+    assert asked[-1] == pytest.approx(300.0)
+    assert 300 / 1.25 / after <= len(asked) <= 300 / after + 2
+
+
+def test_what_says_nothing_is_asked_at_the_pace_of_the_wait(waits: Waits, clock) -> None:
+    def attempt() -> None:
+        raise Retryable("volume-held", "still attached to i-2")
+
+    with pytest.raises(Retryable):
+        waits.until("the volume", attempt, limit=60.0, pause=1.0, longest=2.0)
+    assert max(clock.sleeps) <= 2.0
+
+
+def test_a_pause_never_goes_beyond_the_limit_of_the_wait(waits: Waits, clock) -> None:
+    left = [Retryable("ec2-access-denied", "denied", after=60.0)]
+
+    def attempt() -> str:
+        if left:
+            raise left.pop()
+        return "allowed meanwhile"
+
+    assert waits.until("asking EC2", attempt, limit=20.0) == "allowed meanwhile"
+    assert clock.sleeps == [20.0]
+
+
+def test_after_a_throttle_the_wait_finds_back_to_its_own_pace(waits: Waits, clock) -> None:
+    left = [Retryable("ec2-busy", "busy", after=10.0), Retryable("volume-attaching", "attaching"), None]
+
+    def attempt() -> None:
+        if error := left.pop(0):
+            raise error
+
+    waits.until("the volume", attempt, limit=60.0, pause=1.0, longest=2.0)
+    assert clock.sleeps[0] >= 10.0
+    assert clock.sleeps[1] <= 2.0
