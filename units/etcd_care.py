@@ -164,22 +164,37 @@ def room_conditions(
     """
     total, free, wanted = room.total_bytes // MIB, room.free_bytes // MIB, reserve_bytes(room.total_bytes)
     gave = f"; the agent gave up {', '.join(str(one) for one in freed)}" if freed else ""
-    grow = f"aws ec2 modify-volume --volume-id {volume_id or 'VOLUME'} --size GIB; the agent grows the file system "
-    grow += "within two minutes, and etcd comes back by itself"
+    volume = volume_id or "VOLUME"
+    grow = (
+        f"aws ec2 modify-volume --volume-id {volume} --size GIB; the agent grows the file system within two minutes, "
+        "and etcd comes back by itself"
+    )
 
-    def told(code: str, said: str, remedy: str, severity: Literal["warning", "error"]) -> tuple[Condition, ...]:
+    def condition(code: str, said: str, *, remedy: str, severity: Literal["warning", "error"]) -> tuple[Condition, ...]:
         message = f"etcd {etcd!r}: {mount} has {free} of {total} MiB free; {said}"
         return (Condition(code=code, message=message, remedy=remedy, since=since, severity=severity),)
 
     if room.free_bytes < LOW_BYTES:
         left = "its reserve is given up with the next poll" if room.reserve_bytes else "nothing is left to give up"
-        said = f"etcd needs {LOG_BYTES // MIB} for its next piece of log, and ends when none is left{gave}; {left}"
-        look = f"or delete what is not etcd's: du -xsh {mount}/*; what a restore kept aside is {mount}/data.g*"
-        return told("etcd-disk-full", said, f"{grow}; {look}", "error")
+        return condition(
+            "etcd-disk-full",
+            f"etcd needs {LOG_BYTES // MIB} for its next piece of log, and ends when none is left{gave}; {left}",
+            remedy=f"{grow}; or delete what is not etcd's: du -xsh {mount}/*; old data of restores is {mount}/data.g*",
+            severity="error",
+        )
     if not wanted:
-        said = f"too small for a reserve: the agent has nothing to give up when it is full{gave}"
-        return told("etcd-no-reserve", said, f"{grow}; 1 GiB is enough", "warning")
+        return condition(
+            "etcd-no-reserve",
+            f"too small for a reserve: the agent has nothing to give up when it is full{gave}",
+            remedy=f"{grow}; 1 GiB is enough",
+            severity="warning",
+        )
     if room.reserve_bytes < wanted and room.free_bytes < reserve_from(room):
-        said = f"{room.reserve_bytes // MIB} of {wanted // MIB} MiB in reserve{gave}; the reserve is made again with "
-        return told("etcd-disk-low", f"{said}{reserve_from(room) // MIB} MiB free", grow, "warning")
+        return condition(
+            "etcd-disk-low",
+            f"{room.reserve_bytes // MIB} of {wanted // MIB} MiB in reserve{gave}; the reserve is made again with "
+            f"{reserve_from(room) // MIB} MiB free",
+            remedy=f"{grow}; or delete what is not etcd's: du -xsh {mount}/*",
+            severity="warning",
+        )
     return ()
