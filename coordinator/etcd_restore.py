@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from coordinator.etcd_backups import SeenBackup, read_backups
+from coordinator.etcd_backups import SeenBackup, in_line, read_backups
 from coordinator.status import SeenNode, read_fleet
 from coordinator.store import Conflict, Store
 from units.bootstrap_record import REVISIONS, BootstrapRecord, RestoreFrom, decode_record, record_key
@@ -57,7 +57,9 @@ def plan_restore(store: Store, cluster: str, etcd: str, name: str, now: datetime
             remedy="if it was deleted, undelete it (the bucket is versioned); a new cluster has nothing to restore",
         )
     record = decode_record(stored.body, record_key(etcd))
-    seen = _chosen(read_backups(store, etcd), name)
+    backups = read_backups(store, etcd)
+    line = in_line(backups, record)
+    seen = _chosen(backups, line, name)
     meta = _usable(seen, cluster, etcd, force=force)
     fleet = [node for node in read_fleet(store).nodes if node.status and node.status.role in ("control-plane", "")]
     states = [
@@ -75,7 +77,7 @@ def plan_restore(store: Store, cluster: str, etcd: str, name: str, now: datetime
         verdict=seen.verdict,
         nodes=tuple(nodes),
         lost=tuple(_lost(meta, [state for _, state in states], now)),
-        warnings=tuple(_warnings(record, seen, [state for _, state in states])),
+        warnings=(*_foreign(seen, line), *_warnings(record, seen, [state for _, state in states])),
     )
 
 
@@ -112,16 +114,17 @@ def _bump(revision: int, generation: int) -> int:
     return REVISIONS * max(1, generation - 1 - revision // REVISIONS)
 
 
-def _chosen(backups: tuple[SeenBackup, ...], name: str) -> SeenBackup:
+def _chosen(backups: tuple[SeenBackup, ...], line: tuple[SeenBackup, ...], name: str) -> SeenBackup:
+    """`latest` is of this very cluster; any other backup in the bucket has to be named."""
     found = next((one for one in backups if one.kept.name == name), None)
     if name == "latest":
-        found = next((one for one in backups if one.meta and not one.problem), None)
+        found = next((one for one in line if not one.problem), None)
     if found is None:
         newest = ", ".join(one.kept.name for one in backups[:3]) or "there is none"
         raise Invalid(
             "etcd-backup-unknown",
             f"there is no backup {name!r}; the newest: {newest}",
-            remedy="`coordinator etcd backups` lists them; `latest` takes the newest whose test has not failed",
+            remedy="`coordinator etcd backups` lists them; `latest` takes this cluster's newest whose test has not failed",
         )
     return found
 
@@ -181,6 +184,13 @@ def _lost(meta: BackupMeta, states: list[EtcdState], now: datetime) -> list[str]
             f"{newest - meta.revision} revisions: the backup is at {meta.revision}, the cluster was at {newest}"
         )
     return found
+
+
+def _foreign(seen: SeenBackup, line: tuple[SeenBackup, ...]) -> list[str]:
+    if seen in line:
+        return []
+    token = seen.meta.token if seen.meta else ""
+    return [f"this backup is of another cluster, which had this name before (its token is {token!r})"]
 
 
 def _warnings(record: BootstrapRecord, seen: SeenBackup, states: list[EtcdState]) -> list[str]:

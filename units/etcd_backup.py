@@ -122,7 +122,8 @@ def parse_name(name: str) -> tuple[datetime, int] | None:
 def kept_in(etcd: str, objects: Iterable[tuple[str, int]]) -> tuple[Kept, ...]:
     """Newest first, from keys (relative to the cluster) and sizes. Folders that are no backups are left alone.
 
-    By revision: it only grows, through restores too (they add a thousand million), whatever the machines' clocks said.
+    By time, not by revision: a cluster that was made anew under an old name begins at revision 1 again, beside the
+    backups of the one before. Machines' clocks may differ, but S3 takes nothing from one that is 15 minutes off.
     """
     prefix = backups_prefix(etcd)
     files: dict[str, dict[str, int]] = {}
@@ -135,11 +136,18 @@ def kept_in(etcd: str, objects: Iterable[tuple[str, int]]) -> tuple[Kept, ...]:
         taken, revision = parse_name(name) or (datetime.min.replace(tzinfo=UTC), 0)
         complete = "meta.json" in sizes and "snapshot.db" in sizes
         found.append(Kept(name, taken, revision, sizes.get("snapshot.db", 0), complete, "verified.json" in sizes))
-    return tuple(sorted(found, key=_age, reverse=True))
+    return tuple(sorted(found, key=_time, reverse=True))
 
 
-def _age(kept: Kept) -> tuple[int, datetime]:
-    return kept.revision, kept.taken
+def newest_of(backups: Iterable[Kept], now: datetime) -> Kept | None:
+    """The complete one that was taken last. One from the future tells of a clock that was wrong, then or now."""
+    whole = [one for one in backups if one.complete]
+    past = [one for one in whole if one.taken - now <= CLOCKS_DIFFER]
+    return max(past or whole, key=_time, default=None)
+
+
+def _time(kept: Kept) -> tuple[datetime, int]:
+    return kept.taken, kept.revision
 
 
 def outlived(backups: Collection[Kept], now: datetime, *, protected: Collection[str] = ()) -> tuple[str, ...]:
@@ -149,11 +157,11 @@ def outlived(backups: Collection[Kept], now: datetime, *, protected: Collection[
     is `protected` (the one that the running generation began with). A folder without meta.json is an upload that broke
     off: it goes after a day.
     """
-    whole = sorted((one for one in backups if one.complete), key=lambda one: (one.taken, one.revision), reverse=True)
+    whole = sorted((one for one in backups if one.complete), key=_time, reverse=True)
     newest = [
         order[:1]
         for some in (whole, [one for one in whole if one.tested])
-        for order in (some, sorted(some, key=_age, reverse=True))
+        for order in (some, sorted(some, key=lambda one: (one.revision, one.taken), reverse=True))
     ]
     stay = {*protected, *(one.name for first in newest for one in first)}
     slots: set[tuple[str, datetime]] = set()
@@ -189,7 +197,7 @@ def to_test(
     `failed`: the backup that this last test could not restore. Any other is tested at once then: until one can be
     restored, nobody knows whether there is a backup at all.
     """
-    newest = max((one for one in backups if one.complete), key=_age, default=None)
+    newest = newest_of(backups, now)
     if failed is not None and newest is not None and newest.name != failed:
         return newest
     if newest_test is not None and -CLOCKS_DIFFER <= now - newest_test < TEST_EVERY:
@@ -214,10 +222,11 @@ def require_generation_key(etcd: str, held: str | None, record: BootstrapRecord)
     )
 
 
-def believable(facts: SnapshotFacts, size: int, previous: BackupMeta | None, generation: int) -> SnapshotFacts:
+def believable(facts: SnapshotFacts, size: int, previous: BackupMeta | None, token: str) -> SnapshotFacts:
     """Refused for a snapshot that is whole, and still not what this cluster holds.
 
-    Within a generation revisions only grow: one that is lower than the last backup's is another cluster's database.
+    Within a generation revisions only grow: one that is lower than the last backup's is another cluster's database. By
+    its token: the cluster that had this name before was in a generation of the same number.
     """
     if facts.versions <= 0:
         raise Refused(
@@ -225,7 +234,7 @@ def believable(facts: SnapshotFacts, size: int, previous: BackupMeta | None, gen
             f"the snapshot holds no keys at all ({size} bytes, revision {facts.revision}): it is not kept",
             remedy="a cluster without a single key has nothing to back up; if it had some, see `agent etcd status`",
         )
-    if previous and previous.generation == generation and facts.revision < previous.revision:
+    if previous and previous.token == token and facts.revision < previous.revision:
         raise Refused(
             "etcd-backup-older",
             f"the snapshot is at revision {facts.revision}, but the backup of {previous.taken} has {previous.revision}",

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from agent.etcd.admin import EtcdClients
@@ -20,6 +21,7 @@ from units.etcd_backup import BackupMeta, backup_name, believable, require_gener
 
 LOG = logging.getLogger("bootwright.etcd")
 _MIB = 1024 * 1024
+_COMPARED = 3  # with so many backups before: two machines' clocks may put the last two the wrong way round
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +54,14 @@ class BackupTaker:
                 with path.open("xb") as file:
                     read_snapshot(self.clients, file, expected_bytes=status.database_bytes)
                 proof = prove(path)
-                previous = self._previous()
-                generation = record.generation if record else 1
-                facts = believable(self.tools.snapshot_facts(path), proof.size, previous, generation)
+                generation, token = (record.generation, record.token) if record else (1, "")
+                facts = believable(self.tools.snapshot_facts(path), proof.size, self._previous(token), token)
                 meta = BackupMeta(
                     cluster=self.cluster,
                     etcd=self.bucket.etcd,
                     etcd_version=status.version,
                     generation=generation,
-                    token=record.token if record else "",
+                    token=token,
                     revision=facts.revision,
                     size=proof.size,
                     sha256=proof.sha256,
@@ -78,9 +79,11 @@ class BackupTaker:
         )
         return Backup(name, meta)
 
-    def _previous(self) -> BackupMeta | None:
-        newest = next((kept for kept in self.bucket.backups() if kept.complete), None)
-        return self.bucket.meta(newest.name) if newest else None
+    def _previous(self, token: str) -> BackupMeta | None:
+        """Of this generation: the highest revision among the last few."""
+        last = islice((kept for kept in self.bucket.backups() if kept.complete), _COMPARED)
+        found = (self.bucket.meta(kept.name) for kept in last)
+        return max((one for one in found if one and one.token == token), key=lambda one: one.revision, default=None)
 
 
 def _members(gateway: Gateway) -> int:

@@ -15,7 +15,7 @@ from agent.etcd.room import measure, read_note
 from agent.volume_memory import VolumeMemory
 from units.bootstrap_record import BootstrapRecord
 from units.errors import BootwrightError
-from units.etcd_backup import EVERY
+from units.etcd_backup import EVERY, newest_of
 from units.etcd_care import CaredAlarm, conditions, no_quorum, room_conditions
 from units.etcd_members import quorum
 from units.status import Condition, EtcdMemberState, EtcdState
@@ -58,9 +58,9 @@ def look_live(here: EtcdHere, now: datetime, *, device: str = "", volume_id: str
 
 def with_backups(state: EtcdState, bucket: BackupBucket, record: BootstrapRecord | None) -> EtcdState:
     """Raises what the bucket raises."""
-    backups = [kept for kept in bucket.backups() if kept.complete]
-    newest = backups[0] if backups else None
-    tested = next((kept for kept in backups if kept.tested), None)
+    backups, now = bucket.backups(), datetime.fromisoformat(state.seen)
+    newest = newest_of(backups, now)
+    tested = newest_of((kept for kept in backups if kept.tested), now)
     test = bucket.test(tested.name) if tested else None
     return state.model_copy(
         update={

@@ -29,16 +29,25 @@ RECORD = BootstrapRecord(
 
 
 def put_backup(
-    store: Store, minutes_ago: int, revision: int, *, test: bool | None = None, cluster: str = "demo", size: int = 5
+    store: Store,
+    minutes_ago: int,
+    revision: int,
+    *,
+    test: bool | None = None,
+    cluster: str = "demo",
+    size: int = 5,
+    generation: int = 1,
+    token: str = "token-g1",
+    etcd_version: str = "3.5.16",
 ) -> str:
     taken = NOW - timedelta(minutes=minutes_ago)
     name = backup_name(taken, revision)
     meta = BackupMeta(
         cluster=cluster,
         etcd="main",
-        etcd_version="3.5.16",
-        generation=1,
-        token="token-g1",
+        etcd_version=etcd_version,
+        generation=generation,
+        token=token,
         revision=revision,
         size=size,
         sha256="ab" * 32,
@@ -115,6 +124,31 @@ def test_a_plan_tells_what_happens_where_and_what_is_lost_and_changes_nothing(fo
     assert any("30 minutes" in sentence for sentence in plan.lost)
     assert any("healthy" in warning for warning in plan.warnings)
     assert found(formed) == RECORD
+
+
+def test_latest_is_of_this_cluster_and_not_of_the_one_that_had_its_name_before(formed: Store) -> None:
+    foreign = put_backup(formed, 24 * 60, 500_000, token="of-the-old-cluster")
+    with pytest.raises(Invalid):
+        plan_restore(formed, "demo", "main", "latest", NOW, force=False)
+    own = [put_backup(formed, minutes, 1000 - minutes) for minutes in (60, 45)]
+    plan = plan_restore(formed, "demo", "main", "latest", NOW, force=False)
+    assert plan.name == own[-1]
+    assert not any("another cluster" in warning for warning in plan.warnings)
+    plan = plan_restore(formed, "demo", "main", foreign, NOW, force=False)
+    assert any("another cluster" in warning and "of-the-old-cluster" in warning for warning in plan.warnings)
+
+
+def test_latest_of_a_generation_without_backups_is_the_highest_of_those_before_it(formed: Store) -> None:
+    """The old cluster was in a generation of that number, too; it stored its last backup before this one's first."""
+    put_backup(formed, 24 * 60, 7_000_000_000, generation=2, token="of-the-old-cluster-g2")
+    first = put_backup(formed, 90, 100)
+    second = put_backup(formed, 60, 1_000_000_200, generation=2, token="token-g2")
+    record = RECORD.model_copy(update={"state": "restoring", "generation": 3, "token": "token-g3"})
+    formed.put(KEY, record.encode())
+    assert plan_restore(formed, "demo", "main", "latest", NOW, force=False).name == second
+    put_backup(formed, 10, 3, token="of-nobody", generation=4)
+    assert plan_restore(formed, "demo", "main", "latest", NOW, force=False).name == second
+    assert not any("another" in said for said in plan_restore(formed, "demo", "main", first, NOW, force=False).warnings)
 
 
 def test_a_restore_begins_a_generation_with_a_token_of_its_own_and_no_volumes(formed: Store) -> None:

@@ -21,6 +21,7 @@ from units.etcd_backup import (
     decode_test,
     is_due,
     kept_in,
+    newest_of,
     outlived,
     parse_name,
     to_test,
@@ -85,8 +86,8 @@ def test_a_backup_from_a_clock_that_was_ahead_puts_none_off_and_is_not_taken_for
     ahead, now = kept(-60, revision=5), kept(20, revision=8)
     assert is_due([ahead, now], NOW)
     assert not is_due([kept(-3)], NOW), "clocks of two machines may differ a little"
-    listed = kept_in("main", [(f"etcd/main/backups/{one.name}/meta.json", 1) for one in (ahead, now)])
-    assert [one.revision for one in listed] == [8, 5]
+    assert newest_of([ahead, now], NOW) == now
+    assert newest_of([ahead], NOW) == ahead
     assert to_test([ahead, now], NOW + timedelta(hours=1), NOW) == now
 
 
@@ -182,11 +183,11 @@ def test_a_snapshot_without_keys_is_not_believed() -> None:
 
 
 def test_within_a_generation_revisions_only_grow() -> None:
-    assert believable(facts(revision=100), 1056, META, 1).revision == 100
+    assert believable(facts(revision=100), 1056, META, META.token).revision == 100
     with pytest.raises(Refused) as caught:
-        believable(facts(revision=99), 1056, META, 1)
+        believable(facts(revision=99), 1056, META, META.token)
     assert caught.value.code == "etcd-backup-older"
-    assert believable(facts(revision=99), 1056, META, 2).revision == 99
+    assert believable(facts(revision=99), 1056, META, "of another generation").revision == 99
 
 
 def test_no_size_is_too_large_to_be_believed() -> None:
@@ -208,3 +209,16 @@ def test_after_a_failed_test_the_next_backup_is_tested_at_once_and_the_same_one_
     assert to_test([bad, newer], tested, NOW, failed=bad.name) == newer
     assert to_test([bad, newer], tested, NOW) is None
     assert to_test([bad], tested, NOW + timedelta(days=1), failed=bad.name) == bad
+
+
+def test_a_cluster_made_anew_under_an_old_name_begins_at_revision_1_beside_the_old_backups() -> None:
+    old, new = kept(24 * 60, revision=500_000), kept(20, revision=40)
+    listed = kept_in(
+        "main", [(f"etcd/main/backups/{one.name}/{f}", 1) for one in (old, new) for f in ("meta.json", "snapshot.db")]
+    )
+    assert [one.revision for one in listed] == [40, 500_000]
+    assert newest_of(listed, NOW) == listed[0]
+    chosen = to_test(listed, None, NOW)
+    assert chosen is not None
+    assert chosen.revision == 40
+    assert believable(facts(revision=40), 1056, META, "token of the new one").revision == 40

@@ -62,6 +62,16 @@ def test_a_backup_below_the_last_ones_revision_is_refused_and_not_stored(
     assert [kept.name for kept in bucket.backups()] == [backup.name]
 
 
+def test_the_backups_of_a_cluster_that_had_this_name_before_refuse_nothing(
+    taker: BackupTaker, bucket: BackupBucket, one: RealCluster, s3
+) -> None:
+    backup = taker.take(None, "test")
+    old = backup.meta.model_copy(update={"revision": backup.meta.revision + 1000, "token": "of another cluster"})
+    s3.put(f"demo/etcd/main/backups/{backup.name}/meta.json", old.encode())
+    one.put_many(1, 1)
+    assert taker.take(None, "again").name == bucket.backups()[0].name
+
+
 def damaged(path: Path, how: str) -> None:
     content = bytearray(path.read_bytes())
     match how:
