@@ -1,10 +1,12 @@
 """Installs bootwright's agent on an image that was not baked. Userdata carries this text; cloud-init runs it once.
 
+What it could not do, a unit of its own does at the next boots: cloud-init forgets what failed.
 It needs the image's own python3 (3.9 or later, which cloud-init has brought) and nothing else. argv[1] is JSON:
 {"bucket", "prefix", "region", "endpoint", "bundles": {"3.13-x86_64": [sha256, bytes]}}. The bundle comes from S3 with
 the instance's own credentials. Nothing of it is unpacked before its sha256 is the one that the userdata names.
 """
 
+import fcntl
 import hashlib
 import hmac
 import http.client
@@ -24,6 +26,23 @@ from urllib.parse import urlsplit
 
 IMDS = "http://169.254.169.254/latest/"
 HOME = Path("/opt/bootwright")
+DONE = HOME / "image.json"  # install.sh's last step writes it; images of ours have it
+KEPT = Path("/usr/local/lib/bootwright")
+UNIT = Path("/etc/systemd/system/bootwright-install.service")
+WANTED = UNIT.parent / "multi-user.target.wants" / UNIT.name
+STARTED = ["bootwright-boot.service", "bootwright-sync.timer"]
+UNIT_TEXT = f"""[Unit]
+Description=bootwright: install the agent
+Wants=network-online.target
+After=network-online.target
+[Service]
+Type=oneshot
+ExecStart={sys.executable} -I {KEPT}/install.py
+ExecStartPost=/bin/systemctl start --no-block {" ".join(STARTED)}
+TimeoutStartSec=infinity
+StandardOutput=journal+console
+StandardError=journal+console
+"""
 TRIES = 40  # twenty minutes: credentials and routes may come late
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -128,17 +147,58 @@ def install_from_store(asked: Any) -> None:
     partial.unlink()
 
 
+def keep() -> None:
+    """The program itself and its argument, for the next boot. One at a time: the lock goes with the process."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    fcntl.flock(os.open(KEPT / "lock", os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
+    if DONE.exists() or not sys.argv[1:]:
+        return
+    program = Path("/proc/self/cmdline").read_bytes().split(b"\0")[2]  # python3 -Ic PROGRAM ASKED
+    (KEPT / "install.py").write_bytes(program)
+    (KEPT / "install.json").write_text(sys.argv[1])
+    WANTED.parent.mkdir(parents=True, exist_ok=True)
+    UNIT.write_text(UNIT_TEXT)
+    WANTED.unlink(missing_ok=True)
+    WANTED.symlink_to(UNIT)
+
+
+def do(*command: str) -> None:
+    if os.spawnvp(os.P_WAIT, command[0], command):  # noqa: S606 - no shell is what is wanted
+        raise OSError(f"{' '.join(command)} has failed")
+
+
+def make_node(asked: Any) -> None:
+    if not (HOME / "venv").exists():
+        install_from_store(asked)
+    script = str(HOME / "bundle/packer/install.sh")
+    do("bash", script, "packages", "services")
+    do("systemctl", "daemon-reload")
+    do("systemctl", "enable", *STARTED)
+    do("bash", script, "inventory")
+
+
+def forget() -> None:
+    for path in (WANTED, UNIT):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(KEPT, ignore_errors=True)
+
+
 def main() -> int:
     os.umask(0o022)
+    if not DONE.exists():
+        keep()
     for number in range(1, TRIES + 1):
-        if (HOME / "venv").exists():
-            return 0
         try:
-            install_from_store(json.loads(sys.argv[1]))
+            if not DONE.exists():
+                make_node(json.loads((KEPT / "install.json").read_text()))
         except Exception as error:  # noqa: BLE001 - whatever it is, it may pass, and a person has to read it
             sys.stderr.write(f"bootwright: try {number} of {TRIES} to install the agent: {error}\n")
             time.sleep(min(30, 2**number) * random.uniform(0.5, 1))  # noqa: S311 - no secret
-    return 0 if (HOME / "venv").exists() else 1
+        else:
+            forget()
+            return 0
+    sys.stderr.write("bootwright: the agent is NOT installed; the next boot tries again\n")
+    return 1
 
 
 if __name__ == "__main__":

@@ -22,15 +22,8 @@ Format = Literal["cloud-config", "shell", "mime"]
 MAX_LINE: Final = 1024  # a line that a person can check by eye stays small
 MAX_BYTES: Final = 16 * 1024  # EC2's limit, before base64
 
-# It asks a package mirror only for what is missing.
-_PACKAGES: Final = ("bash", "/opt/bootwright/bundle/packer/install.sh", "packages")
-_UNITS: Final = ("bootwright-boot.service", "bootwright-sync.timer")
-_AFTERWARDS: Final = (
-    ("systemctl", "daemon-reload"),
-    ("systemctl", "enable", *_UNITS),
-    # --no-block: cloud-init must not wait for the node, which may wait for etcd's volume.
-    ("systemctl", "start", "--no-block", *_UNITS),
-)
+# --no-block: cloud-init must not wait for the node, which may wait for etcd's volume.
+_START: Final = ("systemctl", "start", "--no-block", "bootwright-boot.service", "bootwright-sync.timer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +115,7 @@ def _cloud_config(line: str, install: _Installation | None) -> str:
     if install is None:
         return f"#cloud-config\nruncmd: [[agent, enroll, {_quoted(line)}]]\n"
     program = "".join(f"    {text}" if text.strip() else text for text in install.program.splitlines(keepends=True))
-    commands = [_PACKAGES, ("agent", "enroll", line), *_AFTERWARDS]
+    commands = [("agent", "enroll", line), _START]
     listed = "".join(f"- [{', '.join(map(_quoted, command))}]\n" for command in commands)
     return f"#cloud-config\nruncmd:\n- - python3\n  - -Ic\n  - |\n{program}  - {_quoted(install.asked)}\n{listed}"
 
@@ -136,9 +129,10 @@ def _shell(line: str, install: _Installation | None) -> str:
     enroll = f"agent enroll {shlex.quote(line)}\n"
     if install is None:
         return f"#!/bin/sh\n{enroll}"
-    run = f"python3 -I - {shlex.quote(install.asked)} << 'END_OF_PROGRAM'\n{install.program}END_OF_PROGRAM\n"
-    afterwards = "".join(f"{shlex.join(command)}\n" for command in _AFTERWARDS)
-    return f"#!/bin/sh\nset -eu\n{run}{shlex.join(_PACKAGES)}\n{enroll}{afterwards}"
+    # As an argument, not on stdin: the program keeps itself for the next boot.
+    program = f"\"$(cat << 'END_OF_PROGRAM'\n{install.program}END_OF_PROGRAM\n)\""
+    run = f"python3 -Ic {program} {shlex.quote(install.asked)}\n"
+    return f"#!/bin/sh\nset -eu\n{run}{enroll}{shlex.join(_START)}\n"
 
 
 def _mime(cloud_config: str) -> str:

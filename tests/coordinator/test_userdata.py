@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -109,7 +110,7 @@ def test_each_format_is_what_the_golden_file_shows(
 
 def test_the_commands_install_before_they_enrol_and_start_last(render: Render) -> None:
     commands = yaml.safe_load(render(bundles=BUNDLES))["runcmd"]
-    assert [command[0] for command in commands] == ["python3", "bash", "agent", "systemctl", "systemctl", "systemctl"]
+    assert [command[0] for command in commands] == ["python3", "agent", "systemctl"]
     assert commands[-1][1:3] == ["start", "--no-block"], "cloud-init must not wait for the node"
     program, asked = commands[0][2:]
     ast.parse(program, feature_version=(3, 9))
@@ -130,7 +131,20 @@ def test_the_script_runs_the_same_commands_and_stops_at_the_first_that_fails(ren
     program = yaml.safe_load(render(bundles=BUNDLES))["runcmd"][0][2]
     assert program in script
     lines = script[script.index("\nEND_OF_PROGRAM\n") :].splitlines()
-    assert [line.split()[0] for line in lines[2:]] == ["bash", "agent", "systemctl", "systemctl", "systemctl"]
+    assert [line.split()[0] for line in lines[3:]] == ["agent", "systemctl"]
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_in_every_format_the_program_is_an_argument_word_for_word(render: Render, shell: str) -> None:
+    """It reads itself from there, to keep itself for the next boot."""
+    program, asked = yaml.safe_load(render(bundles=BUNDLES))["runcmd"][0][2:]
+    line = next(line for line in render(form="shell", bundles=BUNDLES).splitlines() if line.startswith(")"))
+    script = render(form="shell", bundles=BUNDLES).split(line)[0] + line
+    shown = script.replace(
+        "python3 -Ic", f"{sys.executable} -Ic 'import sys, json; print(json.dumps(sys.argv[1:]))'", 1
+    )
+    done = subprocess.run([shell], input=shown, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [program.rstrip("\n"), asked]
 
 
 def test_the_multipart_is_one_that_any_reader_of_mail_understands(render: Render) -> None:
