@@ -52,9 +52,14 @@ class Unit:
             host.files.remove(stamp)
             self._file.apply(host)
         stale = self._started(host) != self.inputs
-        if stale or host.systemd.state(self.name).need_daemon_reload:
+        # Of a file of ours that is new to it systemd may still know the old one, or none. It runs every generator for a
+        # reload: a unit of the image is not reloaded for the inputs of the service.
+        if stale and self._file:
             host.systemd.reload_daemon()
-        running = host.systemd.state(self.name).active in ("active", "activating", "reloading")
+        state = host.systemd.state(self.name)
+        if state.need_daemon_reload:
+            host.systemd.reload_daemon()
+        running = state.active in ("active", "activating", "reloading")
         if running and stale:
             host.systemd.restart(self.name)
         else:

@@ -38,15 +38,20 @@ class Order:
         self.watch = Stopwatch(float(exec_at))
         self.opened: list[str] = []
         self.listed: list[str] = []
+        self.started: list[list[str]] = []
 
     def count_opens(self) -> None:
-        """From here on, every file that Python opens and every folder that it lists. Not what the C library loads."""
+        """From here on, every file that Python opens, every folder that it lists and every process that it starts. Not
+        what the C library loads.
+        """
 
         def hook(event: str, arguments: tuple[object, ...]) -> None:
             if event == "open" and isinstance(arguments[0], str) and arguments[0] not in _OURS:
                 self.opened.append(arguments[0])
             if event == "os.listdir":
                 self.listed.append(str(arguments[0]))
+            if event in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system"):
+                self.started.append([str(word) for word in _words(arguments)])
 
         sys.addaudithook(hook)
 
@@ -58,7 +63,7 @@ class Order:
         result |= {"phases": self.watch.phases, "peak_kib": _proc("/proc/self/status", "VmHWM")}
         if "count" in self.options:
             result |= {"opened": self.opened, "listed": self.listed, "read_bytes": _proc("/proc/self/io", "rchar")}
-            result |= {"modules": sorted(sys.modules)}
+            result |= {"modules": sorted(sys.modules), "started": self.started}
         sys.stdout.write(f"\n{json.dumps(result)}\n")
 
 
@@ -84,6 +89,11 @@ def main() -> int:
 
     agent.cli.COMMANDS[here.command] = agent.cli.Command(f"tests.bench.{here.command}_command", "measured")
     return agent.cli.main([here.command])
+
+
+def _words(arguments: tuple[object, ...]) -> tuple[object, ...]:
+    """Of an audit event: (executable, its arguments, ...) or one command."""
+    return tuple(arguments[1]) if len(arguments) > 1 and isinstance(arguments[1], list | tuple) else arguments[:1]
 
 
 def _proc(path: str, field: str) -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.lab import cache
 from tests.lab.wheelhouse import DISTRIBUTION, LOCK, bootwright
 
-_HARNESS = ("__init__", "boot_command", "child", "peer_command", "sandbox", "sync_command", "watched")
+_HARNESS = ("__init__", "boot_command", "child", "peer_command", "sandbox", "sync_command", "tools", "watched")
 HARNESS = ("tests/__init__.py", *(f"tests/bench/{name}.py" for name in _HARNESS))
 _KEPT = 3
 

@@ -38,10 +38,12 @@ class Node:
             raise MeasuredFailed(sample.result["text"])
         return sample
 
-    def counted(self, command: str) -> "Counts":
-        """What one run asks of the outside; exact, so a test may rely on it."""
+    def counted(self, command: str, *options: str) -> "Counts":
+        """What one run asks of the outside; exact, so a test may rely on it. Options: `tools` for processes by name,
+        with `preloaded` images.
+        """
         with self.cloud.counted() as requests:
-            result = self.run(command, "count").result
+            result = self.run(command, "count", *options).result
         return Counts(
             requests,
             tuple(result["opened"]),
@@ -50,6 +52,7 @@ class Node:
             result["calls"],
             result["modules"],
             self,
+            tuple(tuple(words) for words in (*result["started"], *result.get("tools", ()))),
         )
 
     def reboot(self) -> None:
@@ -65,6 +68,7 @@ class Counts:
     calls: dict[str, int]
     modules: list[str]
     node: Node
+    processes: tuple[tuple[str, ...], ...]  # the arguments of each that was started, by a double's name for it too
 
     @property
     def state_files(self) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ LOOKING: dict[str, frozenset[str]] = {
     "secrets": frozenset({"open", "issue"}),  # plain text and certificates come back; nothing is kept
     "issuer": frozenset(),
     "assets": frozenset(),
-    "images": frozenset({"present"}),
+    "images": frozenset({"held"}),
     "records": frozenset({"get"}),
     "probes": frozenset({"get"}),
     "clock": frozenset({"now", "monotonic", "wait"}),
