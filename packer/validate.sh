@@ -5,6 +5,7 @@
 #                                               is amiss. Checks: files, units, python, versions, assets, images, clean, ssh,
 #                                               system
 set -uo pipefail
+export LC_ALL=C # what comes last is cloud-init's last, by code point: 99_a after 99-b
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 prefix=/opt/bootwright
@@ -206,8 +207,9 @@ system_is_right() {
         amiss "chrony does not ask Amazon's clock"
     systemctl is-enabled chrony.service chronyd.service 2> /dev/null | grep -qx enabled || amiss "chrony is not enabled"
     # Later files win in cloud-init, and it would hand root to whoever writes user-data (docs/trust.md).
-    last=$(grep -l '^[^#]*allow_userdata' /etc/cloud/cloud.cfg /etc/cloud/cloud.cfg.d/*.cfg 2> /dev/null | tail -n 1)
-    [[ $last == /etc/cloud/cloud.cfg.d/90-bootwright.cfg ]] || amiss "cloud-init goes by $last in what it does with user-data"
+    last=$(grep -lE '^(allow_userdata|datasource_list|datasource|package_(update|upgrade)|manage_etc_hosts)\b' \
+        /etc/cloud/cloud.cfg /etc/cloud/cloud.cfg.d/*.cfg 2> /dev/null | tail -n 1)
+    [[ $last == /etc/cloud/cloud.cfg.d/99-bootwright.cfg ]] || amiss "cloud-init goes by $last in what it does with user-data"
     if [[ -e /boot/grub/grub.cfg ]]; then
         grep -q nvme_core.io_timeout=4294967295 /boot/grub/grub.cfg || amiss "the kernel gets no nvme_core.io_timeout"
     fi

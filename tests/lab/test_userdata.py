@@ -135,7 +135,7 @@ def test_after_a_reboot_the_node_is_one_like_any_other(world: World) -> None:
     node, before = world.worker, world.worker.boot_id()
     world.scenario.client.aws("ec2").reboot_instances(InstanceIds=[node.instance_id])
     world.scenario.wait_until_ready(node.instance_id, PATIENCE, other_boot_than=before)
-    assert "allow_userdata: false" in node.sh("cat /etc/cloud/cloud.cfg.d/90-bootwright.cfg")
+    assert "allow_userdata: false" in node.sh("cat /etc/cloud/cloud.cfg.d/99-bootwright.cfg")
     spans = {span["name"]: span for span in timeline_of(node)["spans"]}
     assert spans["bootwright-boot.service"]["begins"] < spans["cloud-final.service"]["begins"]
     assert "EC2: order to kernel" not in spans, "EC2's order is of the boot before"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.image import PACKER
 from tests.packer.throwaway import Throwaway
 
 pytestmark = pytest.mark.root
@@ -34,3 +35,22 @@ def test_versions_that_never_start_are_named(
     found = [line for line in machine.validate("versions") if "too old" in line]
     assert len(found) == len(complaints)
     assert all(any(line.startswith(words) for line in found) for words in complaints)
+
+
+def own_files(machine: Throwaway) -> None:
+    machine.says("cp -r --no-preserve=ownership /run/packer/rootfs/etc /")
+
+
+@pytest.mark.parametrize(
+    ("name", "goes_by"), [("90_dpkg.cfg", False), ("99-a.cfg", False), ("99-c.cfg", True), ("99_a.cfg", True)]
+)
+def test_a_file_that_cloud_init_reads_after_ours_is_named(machine: Throwaway, name: str, goes_by: bool) -> None:
+    own_files(machine)
+    machine.says(f"echo 'datasource_list: [ NoCloud ]' > /etc/cloud/cloud.cfg.d/{name}")
+    complaint = f"cloud-init goes by /etc/cloud/cloud.cfg.d/{name} in what it does with user-data"
+    assert (complaint in machine.validate("system", LC_ALL="en_US.UTF-8")) == goes_by
+
+
+def test_no_leap_second_is_stepped_that_the_clock_smears() -> None:
+    """Amazon's 169.254.169.123 does (EC2 user guide, "Set the time reference")."""
+    assert "\nleapsectz" not in (PACKER / "rootfs/etc/chrony/chrony.conf").read_text()
