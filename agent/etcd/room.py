@@ -78,7 +78,7 @@ def _delete(mount: Path, name: str) -> int:
     """How many bytes it had."""
     going = name_to_go(name)
     if going is None:
-        raise Fatal("etcd-data-kept", f"{mount}/{name} is nothing that the agent deletes")
+        raise Fatal("etcd-data-kept", f"{mount}/{name} is no left-over of a restore: only those are deleted")
     size = sum(_allocated(path) for path in (mount / name).rglob("*"))
     (mount / name).rename(mount / going)
     shutil.rmtree(mount / going)
