@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from coordinator.etcd_backups import SeenBackup, in_line, read_backups
+from coordinator.etcd_restore_versions import check_versions
 from coordinator.status import SeenNode, read_fleet
 from coordinator.store import Conflict, Store
 from units.bootstrap_record import REVISIONS, BootstrapRecord, RestoreFrom, decode_record, record_key
@@ -62,6 +63,7 @@ def plan_restore(store: Store, cluster: str, etcd: str, name: str, now: datetime
     seen = _chosen(backups, line, name)
     meta = _usable(seen, cluster, etcd, force=force)
     fleet = [node for node in read_fleet(store).nodes if node.status and node.status.role in ("control-plane", "")]
+    versions = check_versions(meta, fleet, now, force=force)
     states = [
         (node, state) for node in fleet for state in (node.status.etcd if node.status else ()) if state.name == etcd
     ]
@@ -77,7 +79,7 @@ def plan_restore(store: Store, cluster: str, etcd: str, name: str, now: datetime
         verdict=seen.verdict,
         nodes=tuple(nodes),
         lost=tuple(_lost(meta, [state for _, state in states], now)),
-        warnings=(*_foreign(seen, line), *_warnings(record, seen, [state for _, state in states])),
+        warnings=(*versions, *_foreign(seen, line), *_warnings(record, seen, [state for _, state in states])),
     )
 
 
@@ -124,7 +126,7 @@ def _chosen(backups: tuple[SeenBackup, ...], line: tuple[SeenBackup, ...], name:
         raise Invalid(
             "etcd-backup-unknown",
             f"there is no backup {name!r}; the newest: {newest}",
-            remedy="`coordinator etcd backups` lists them; `latest` takes this cluster's newest whose test has not failed",
+            remedy="`coordinator etcd backups` lists them; `latest` takes this cluster's newest without a failed test",
         )
     return found
 

@@ -101,6 +101,20 @@ def check_upgrade(running: Iterable[str], wanted: str) -> None:
             raise _refused(f"a member runs etcd {shown}: 3.{new[1]} may be joined only from {safe}", _next(old))
 
 
+def restore_problem(backup: str, here: str) -> str:
+    """Why a backup that etcd `backup` took should not be restored by members of version `here`; empty if nothing is.
+
+    etcd reads data of its own minor and of the one before. (A snapshot of 3.6 was restored on 3.5.16 in a trivial case,
+    etcd-pki.md 2.1; nobody promises it.)
+    """
+    taken, mine = parse(backup)[:2], parse(here)[:2]
+    if taken > mine:
+        return f"etcd 3.{mine[1]} does not read what a newer one wrote: the backup is of {backup}"
+    if mine > (taken[0], taken[1] + 1):
+        return f"etcd 3.{mine[1]} reads data of 3.{mine[1] - 1} at the oldest: the backup is of {backup}"
+    return ""
+
+
 def _next(old: Version) -> str:
     floor = LEAVE_FROM.get(old[:2], old)
     if old < floor:

@@ -78,7 +78,7 @@ def restore(
     *,
     backup: Annotated[str, typer.Option("--backup", help="Its name, or `latest`.", metavar="NAME")],
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only show.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also a backup whose test restore failed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also one whose test failed, or of another etcd.")] = False,
     etcd: Etcd = "main",
     json: Json = False,
     file: File = None,

@@ -151,6 +151,49 @@ def test_latest_of_a_generation_without_backups_is_the_highest_of_those_before_i
     assert not any("another" in said for said in plan_restore(formed, "demo", "main", first, NOW, force=False).warnings)
 
 
+def put_versions(store: Store, **etcd: str) -> None:
+    for instance_id, version in etcd.items():
+        status = NodeStatus(instance_id=instance_id, role="control-plane", versions={"etcd": version})
+        store.put(f"status/{instance_id}.json", encode_status(status))
+
+
+def now() -> datetime:
+    """Of the store, which dates what nodes say."""
+    return datetime.now(UTC)
+
+
+@pytest.mark.parametrize(("taken", "here"), [("3.6.14", "3.5"), ("3.5.33", "3.7")])
+def test_a_backup_that_a_nodes_etcd_does_not_read_is_refused_unless_forced(
+    formed: Store, taken: str, here: str
+) -> None:
+    put_versions(formed, a=taken.rpartition(".")[0], b=here)
+    name = put_backup(formed, 30, 200, etcd_version=taken)
+    with pytest.raises(Refused) as caught:
+        plan_restore(formed, "demo", "main", name, now(), force=False)
+    assert caught.value.code == "etcd-restore-version"
+    assert "b: etcd" in caught.value.message
+    assert "a: etcd" not in caught.value.message
+    plan = plan_restore(formed, "demo", "main", name, now(), force=True)
+    assert any(taken in warning for warning in plan.warnings)
+
+
+def test_a_backup_of_the_minor_before_is_restored_with_a_warning(formed: Store) -> None:
+    put_versions(formed, a="3.6", b="3.5", c="0.0")
+    name = put_backup(formed, 30, 200, etcd_version="3.5.33")
+    told = [one for one in plan_restore(formed, "demo", "main", name, now(), force=False).warnings if "has etcd" in one]
+    assert told == ["a has etcd 3.6, the backup is of 3.5.33"]
+
+
+def test_machines_that_have_been_silent_for_hours_refuse_no_restore(formed: Store) -> None:
+    put_versions(formed, gone="3.5")
+    name = put_backup(formed, 30, 200, etcd_version="3.6.14")
+    later = now() + timedelta(hours=3)
+    assert not any("etcd 3.5" in one for one in plan_restore(formed, "demo", "main", name, later, force=False).warnings)
+    unknown = put_backup(formed, 15, 300, etcd_version="?")
+    plan = plan_restore(formed, "demo", "main", unknown, now(), force=False)
+    assert any("does not say which etcd" in warning for warning in plan.warnings)
+
+
 def test_a_restore_begins_a_generation_with_a_token_of_its_own_and_no_volumes(formed: Store) -> None:
     name = put_backup(formed, 30, 200)
     plan = plan_restore(formed, "demo", "main", name, NOW, force=False)

@@ -5,7 +5,7 @@ import pytest
 from tests.units.machines import facts
 from tests.units.sample import manifest
 from units.errors import Invalid, Refused
-from units.etcd_versions import check_flags, check_upgrade, parse
+from units.etcd_versions import check_flags, check_upgrade, parse, restore_problem
 from units.plan import plan
 
 
@@ -86,3 +86,13 @@ def test_a_plan_with_a_flag_that_this_etcd_does_not_know_is_refused_before_anyth
         plan(wanted, facts(etcd_version=(3, 5)))
     assert caught.value.code == "etcd-flag-unknown"
     plan(wanted, facts(etcd_version=(3, 6)))
+
+
+@pytest.mark.parametrize(("backup", "here"), [("3.5.16", "3.5"), ("3.5.16", "3.6"), ("3.6.14", "3.7.1")])
+def test_a_backup_is_restored_by_its_own_minor_and_the_next(backup: str, here: str) -> None:
+    assert restore_problem(backup, here) == ""
+
+
+@pytest.mark.parametrize(("backup", "here"), [("3.6.14", "3.5"), ("3.5.33", "3.7"), ("3.4.45", "3.6.14")])
+def test_a_backup_is_restored_by_no_older_minor_and_by_none_that_skips_one(backup: str, here: str) -> None:
+    assert backup in restore_problem(backup, here)
