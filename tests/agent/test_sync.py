@@ -67,6 +67,26 @@ def test_nothing_new_makes_no_node_at_all() -> None:
     assert sync(fresh, lambda: False, node) == (0, NOTHING_NEW)  # type: ignore[arg-type]
 
 
+def test_volumes_are_looked_after_first_on_a_control_plane_and_an_enlarged_one_is_a_whole_boot() -> None:
+    node = NodeDouble()
+    fresh = last_run(converged=datetime.now(UTC).isoformat(), role="control-plane")
+
+    def unreachable() -> bool:
+        raise AssertionError("the store is not needed to know it")
+
+    exit_code, done = sync(fresh, unreachable, lambda: node, volumes=lambda: "the volume of etcd main has grown")  # type: ignore[arg-type,return-value]
+    assert (exit_code, done) == (0, "the volume of etcd main has grown")
+    assert "kubelet.service" in node.memory.systemd.active
+
+
+def test_workers_have_no_volumes_to_look_after() -> None:
+    def looked() -> str:
+        raise AssertionError("a worker has none")
+
+    fresh = last_run(converged=datetime.now(UTC).isoformat())
+    assert sync(fresh, lambda: False, NodeDouble, volumes=looked) == (0, NOTHING_NEW)  # type: ignore[arg-type,return-value]
+
+
 def test_something_new_is_a_whole_boot() -> None:
     node = NodeDouble()
     fresh = last_run(converged=datetime.now(UTC).isoformat())
