@@ -27,13 +27,13 @@ install_binaries() {
     for name in containerd runc cni etcd kubelet; do
         pin=${name^^}
         pin=${!pin:-}
-        rm -f "$pins/$name"
+        [[ $(cat "$pins/$name" 2> /dev/null) == "${pin/:/ }" ]] || rm -f "$pins/$name"
         [[ -n ${pin%%:*} ]] || continue
         say "$name ${pin%%:*}"
         # An assignment of its own: set -e does not see a failure inside another command's arguments.
         archive=$(obtain_release "$name" "${pin%%:*}" "${pin#*:}" "$arch")
         "unpack_$name" "$archive" "${pin%%:*}"
-        printf '%s %s\n' "${pin%%:*}" "${pin#*:}" > "$pins/$name"
+        [[ -e $pins/$name ]] || echo "${pin/:/ }" > "$pins/$name"
     done
     rm -rf "$work"
     trap - EXIT

@@ -12,6 +12,7 @@ class Base:
     suite: str
     python: str  # the version of its python3, as pip names it
     glibc: int  # minor version of its C library, the newest for which a wheel may have been built
+    pinned: tuple[str, ...] = ()  # too old in its packages for a node: releases take their place (packer/install.sh)
     layers: str = ""  # what the names of its layers begin with: the cache tells layers apart by name
 
     @property
@@ -23,5 +24,5 @@ class Base:
 
 
 DEBIAN_13 = Base("debian-13", "trixie", "3.13", 41)
-DEBIAN_12 = Base("debian-12", "bookworm", "3.11", 36, "bookworm-")
+DEBIAN_12 = Base("debian-12", "bookworm", "3.11", 36, ("CONTAINERD", "ETCD"), "bookworm-")
 BASES = {base.name: base for base in (DEBIAN_13, DEBIAN_12)}

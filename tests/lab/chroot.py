@@ -9,13 +9,11 @@ units can be enabled and looked at, not started.
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.lab import image, packer
+from tests.lab import image, packer, releases
 from tests.lab.bases import BASES, Base
 from tests.lab.layers import SCRIPTS, build
 
@@ -34,6 +32,7 @@ class Chroot:
     packer: Path
     lowers: tuple[Path, ...] = ()
     given: Path | None = None  # read-only at /run/given
+    variables: Mapping[str, str] = field(default_factory=dict)  # what install.sh and validate.sh are told
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         """Bash's outcome, as root in there, with /run/packer, /run/wheelhouse and /run/given."""
@@ -52,35 +51,39 @@ class Chroot:
             env=environment,
         )
 
-    def install(self, *steps: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        return self.run(f"{_words(variables)} bash /run/packer/install.sh {' '.join(steps)}")
+    def install(self, *steps: str) -> subprocess.CompletedProcess[str]:
+        return self.run(f"{self._words} bash /run/packer/install.sh {' '.join(steps)}")
 
-    def validate(self, *checks: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        return self.run(f"{_words(variables)} bash /run/packer/validate.sh {' '.join(checks)}")
+    def validate(self, *checks: str) -> subprocess.CompletedProcess[str]:
+        return self.run(self.validating(*checks))
+
+    def validating(self, *checks: str) -> str:
+        return f"{self._words} bash /run/packer/validate.sh {' '.join(checks)}"
 
     def copy(self, upper: Path) -> "Chroot":
         """What is here now, to be changed on its own."""
         return replace(self, upper=upper, lowers=(self.upper, *self.lowers))
 
+    def told(self, **variables: str) -> "Chroot":
+        return replace(self, variables={**self.variables, **variables})
 
-@contextmanager
-def mounted(disk: Path) -> Iterator[Path]:
-    """Its file system, to be looked at."""
-    # noload: an image that others copy from must not change, not even by its journal.
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["mount", "-o", "ro,loop,noload", str(disk), folder], check=True)
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run(["umount", folder], check=True)
+    @property
+    def _words(self) -> str:
+        return " ".join(f"{name}='{value}'" for name, value in self.variables.items())
 
 
-def prepared(base: Base, folder: Path, given: Path | None = None) -> Chroot:
-    """Debian with all packages and the locked Python ones; the wheel of this checkout at hand. In the new `folder`."""
+def prepared(base: Base, folder: Path, names: Collection[str] | None = None) -> Chroot:
+    """Debian with all packages and the locked Python ones; the wheel of this checkout at hand. In the new `folder`.
+
+    names: the releases that are pinned, all of Debian 13's programs; by default what the base needs.
+    """
     wheels = packer.wheels(folder / "wheelhouse", base)
     # Bash reads a script as it goes on, and somebody may be at work on it.
     scripts = shutil.copytree(image.PACKER, folder / "packer")
-    return Chroot(build(image.python_layer(base)), folder / "changes", wheels, scripts, given=given)
+    pinned = releases.of_debian_13(folder / "given", base.pinned if names is None else names)
+    variables = {"DOWNLOADS": "/run/given", **{one.name: one.pin for one in pinned}}
+    base_image = build(image.python_layer(base))
+    return Chroot(base_image, folder / "changes", wheels, scripts, given=folder / "given", variables=variables)
 
 
 def installed(base: Base, folder: Path) -> Chroot:
@@ -96,10 +99,6 @@ def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
     """What validate.sh found amiss, one line each, without its summary."""
     said = [line.removeprefix("validate.sh: ") for line in done.stderr.splitlines()]
     return [line for line in said if not line.startswith(("the image is as it should be", "this image is not fit"))]
-
-
-def _words(variables: Mapping[str, str] | None) -> str:
-    return " ".join(f"{name}='{value}'" for name, value in (variables or {}).items())
 
 
 def main(names: list[str]) -> int:

@@ -79,9 +79,11 @@ def debian_layer(base: Base = DEBIAN_13) -> Layer:
 
 
 def packages_layer(base: Base = DEBIAN_13) -> Layer:
-    environment = {"PACKER": str(PACKER), "APT_CACHE": str(cache.folder("apt"))}
+    # Of what is pinned, the distribution's packages are left out; which release it is, a later step hears.
+    pinned = " ".join(f"{name}=pinned:" for name in base.pinned)
+    environment = {"PACKER": str(PACKER), "APT_CACHE": str(cache.folder("apt")), "PINNED": pinned}
     presets = PACKER / "rootfs/etc/systemd/system-preset"
-    inputs = (CHROOT, PACKER / "install.sh", PACKER / "packages.txt", presets)
+    inputs = (CHROOT, PACKER / "install.sh", PACKER / "packages.txt", presets, *base.pinned)
     return Layer(f"{base.layers}packages", debian_layer(base), "packages.sh", environment, inputs)
 
 

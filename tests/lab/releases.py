@@ -6,12 +6,18 @@ and kubelet are programs as they are.
 """
 
 import io
+import shutil
+import subprocess
 import tarfile
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab import cache
+from tests.lab.image import packages_layer
+from tests.lab.layers import build
 
 BUILDER = 528287  # owner of everything in etcd's archives: of its builder's machine
 TEXT = b"not a program\n"
@@ -30,24 +36,51 @@ class Release:
         return f"{self.version}:{cache.sha256_of(self.path)}"
 
 
-def releases(programs: Path, target: Path, versions: Mapping[str, str]) -> tuple[Release, ...]:
-    """All five in the new folder `target`. programs: a root file system that has them; versions: what they say."""
-    target.mkdir()
-    containerd, cni, etcd = (versions[name] for name in ("containerd", "cni", "etcd"))
-    made = (
-        Release("CONTAINERD", target / f"containerd-{containerd}-linux-amd64.tar.gz", containerd),
-        Release("RUNC", target / "runc.amd64", versions["runc"]),
-        Release("CNI", target / f"cni-plugins-linux-amd64-v{cni}.tgz", cni),
-        Release("ETCD", target / f"etcd-v{etcd}-linux-amd64.tar.gz", etcd),
-        Release("KUBELET", target / "kubelet", versions["kubelet"]),
-    )
-    usr = programs / "usr"
-    _containerd(usr / "bin", made[0].path)
-    made[1].path.write_bytes((usr / "sbin/runc").read_bytes())
-    _cni(sorted((usr / "lib/cni").iterdir()), made[2].path)
-    _etcd(usr / "bin", made[3].path, f"etcd-v{etcd}-linux-amd64")
-    made[4].path.write_bytes((usr / "bin/ctr").read_bytes())  # a program; which one does not matter to the store
+# What Debian 13's programs say they are; cni and kubelet are not asked.
+VERSIONS = {"CONTAINERD": "1.7.24", "RUNC": "1.1.15", "CNI": "1.1.1", "ETCD": "3.5.16", "KUBELET": "1.36.2"}
+
+
+def of_debian_13(target: Path, names: Collection[str] = tuple(VERSIONS)) -> tuple[Release, ...]:
+    """Those of `names`, in the new folder `target`. On Debian 12 runc does not run: it wants a newer C library."""
+    target.mkdir(parents=True)
+    (target / "SHA256SUMS").touch()  # as a build's `assets`: nothing of it goes into the store by itself
+    if not names:
+        return ()
+    with mounted(build(packages_layer())) as root:
+        return tuple(_release(name, root / "usr", target) for name in names)
+
+
+def _release(name: str, usr: Path, target: Path) -> Release:
+    version = VERSIONS[name]
+    match name:
+        case "CONTAINERD":
+            made = Release(name, target / f"containerd-{version}-linux-amd64.tar.gz", version)
+            _containerd(usr / "bin", made.path)
+        case "CNI":
+            made = Release(name, target / f"cni-plugins-linux-amd64-v{version}.tgz", version)
+            _cni(sorted((usr / "lib/cni").iterdir()), made.path)
+        case "ETCD":
+            made = Release(name, target / f"etcd-v{version}-linux-amd64.tar.gz", version)
+            _etcd(usr / "bin", made.path, f"etcd-v{version}-linux-amd64")
+        case "RUNC":
+            made = Release(name, target / "runc.amd64", version)
+            shutil.copyfile(usr / "sbin/runc", made.path)
+        case _:
+            made = Release(name, target / "kubelet", version)
+            shutil.copyfile(usr / "bin/ctr", made.path)  # a program; which one does not matter to the store
     return made
+
+
+@contextmanager
+def mounted(disk: Path) -> Iterator[Path]:
+    """Its file system, to be looked at."""
+    # noload: an image that others copy from must not change, not even by its journal.
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["mount", "-o", "ro,loop,noload", str(disk), folder], check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
 
 
 def _containerd(programs: Path, target: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.bases import BASES, DEBIAN_13, Base
-from tests.lab.chroot import INSTALLED, Chroot, complaints, installed, mounted
+from tests.lab.chroot import INSTALLED, Chroot, complaints, installed
+from tests.lab.releases import mounted
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(900)]
 

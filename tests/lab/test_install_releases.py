@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,11 @@ import pytest
 
 from tests.lab import image
 from tests.lab.bases import DEBIAN_13
-from tests.lab.chroot import INSTALLED, Chroot, complaints, mounted, prepared
-from tests.lab.layers import build
-from tests.lab.releases import BUILDER, Release, releases
+from tests.lab.chroot import INSTALLED, Chroot, complaints, prepared
+from tests.lab.releases import BUILDER, VERSIONS
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(900)]
 
-# Debian 13's own programs, by the version that upstream gave them; cni and kubelet are asked for none.
-VERSIONS = {"containerd": "1.7.24", "runc": "1.1.15", "cni": "1.1.1", "etcd": "3.5.16", "kubelet": "1.36.2"}
 # As on a base that has none of them: the network has nothing to add, so install.sh must not miss anything.
 WITHOUT_PACKAGES = """
 dpkg --purge --force-depends containerd runc containernetworking-plugins etcd-server etcd-client
@@ -29,11 +25,6 @@ userdel etcd; rm -rf /opt/cni
 @dataclass(frozen=True, slots=True)
 class Pinned:
     chroot: Chroot
-    releases: tuple[Release, ...]
-
-    @property
-    def variables(self) -> dict[str, str]:
-        return {"DOWNLOADS": "/run/given", **{one.name: one.pin for one in self.releases}}
 
     def says(self, command: str) -> str:
         done = self.chroot.run(command)
@@ -43,34 +34,34 @@ class Pinned:
     def document(self, name: str) -> dict[str, Any]:
         return dict(json.loads(self.says(f"cat /opt/bootwright/{name}")))
 
+    def digest(self, name: str) -> str:
+        return self.chroot.variables[name].split(":")[1]
+
 
 @pytest.fixture(scope="module")
 def pinned(tmp_path_factory: pytest.TempPathFactory) -> Pinned:
-    folder = tmp_path_factory.mktemp("pinned")
-    with mounted(build(image.packages_layer())) as programs:
-        given = releases(programs, folder / "given", VERSIONS)
-    made = Pinned(prepared(DEBIAN_13, folder / "image", folder / "given"), given)
-    assert made.chroot.run(WITHOUT_PACKAGES).returncode == 0
-    done = made.chroot.install("check", "packages", *INSTALLED, variables=made.variables)
+    made = prepared(DEBIAN_13, tmp_path_factory.mktemp("pinned") / "image", VERSIONS)
+    assert made.run(WITHOUT_PACKAGES).returncode == 0
+    done = made.install("check", "packages", *INSTALLED)
     assert done.returncode == 0, done.stderr
-    return made
+    return Pinned(made)
 
 
 def test_an_image_of_pinned_releases_is_as_it_should_be(pinned: Pinned) -> None:
-    done = pinned.chroot.validate(variables=pinned.variables)
+    done = pinned.chroot.validate()
     assert (complaints(done), done.returncode) == ([], 0)
 
 
 @pytest.mark.parametrize(
     ("command", "version"),
     [
-        ("containerd --version", VERSIONS["containerd"]),
-        ("containerd-shim-runc-v2 -v", VERSIONS["containerd"]),
-        ("ctr --version", VERSIONS["containerd"]),
-        ("runc --version", VERSIONS["runc"]),
-        ("etcd --version", VERSIONS["etcd"]),
-        ("etcdctl version", VERSIONS["etcd"]),
-        ("etcdutl version", VERSIONS["etcd"]),
+        ("containerd --version", VERSIONS["CONTAINERD"]),
+        ("containerd-shim-runc-v2 -v", VERSIONS["CONTAINERD"]),
+        ("ctr --version", VERSIONS["CONTAINERD"]),
+        ("runc --version", VERSIONS["RUNC"]),
+        ("etcd --version", VERSIONS["ETCD"]),
+        ("etcdctl version", VERSIONS["ETCD"]),
+        ("etcdutl version", VERSIONS["ETCD"]),
         ('echo \'{"cniVersion":"1.0.0"}\' | CNI_COMMAND=VERSION /opt/cni/bin/bridge', "supportedVersions"),
     ],
 )
@@ -98,26 +89,19 @@ def test_the_unit_is_the_pinned_one_and_starts_nothing_by_itself(pinned: Pinned)
 
 def test_the_inventory_names_releases_with_their_digests_and_no_package_in_their_place(pinned: Pinned) -> None:
     found = pinned.document("image.json")
-    assert {name: found[name] for name in ("containerd", "runc", "cni", "etcd")} == {
-        name: version for name, version in VERSIONS.items() if name != "kubelet"
-    }
+    wanted = {name.lower(): version for name, version in VERSIONS.items() if name != "KUBELET"}
+    assert {name: found[name] for name in wanted} == wanted
     purls = {one["purl"] for one in pinned.document("sbom.json")["components"]}
-    for one in pinned.releases:
-        version, sha256 = one.pin.split(":")
-        assert f"pkg:generic/{one.name.lower()}@{version}?checksum=sha256:{sha256}" in purls
+    for name, version in VERSIONS.items():
+        assert f"pkg:generic/{name.lower()}@{version}?checksum=sha256:{pinned.digest(name)}" in purls
     assert not [purl for purl in purls if purl.startswith(("pkg:deb/debian/containerd@", "pkg:deb/debian/etcd"))]
 
 
 def test_the_kubelet_is_in_the_store_under_its_digest(pinned: Pinned) -> None:
-    sha256 = pinned.releases[-1].pin.split(":")[1]
+    sha256 = pinned.digest("KUBELET")
     stored = f"/opt/bootwright/assets/sha256/{sha256[:2]}/{sha256}"
     assert pinned.says(f"sha256sum < {stored}").split()[0] == sha256
     assert pinned.says(f"stat --format '%U:%G %a' {stored}") == "root:root 755"
-
-
-@pytest.fixture(scope="module")
-def variables(pinned: Pinned) -> Mapping[str, str]:
-    return pinned.variables
 
 
 BROKEN = {
@@ -140,20 +124,16 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("command", BROKEN, ids=lambda command: command.partition(";")[0])
-def test_validate_names_what_is_not_of_the_pinned_release(
-    pinned: Pinned, variables: Mapping[str, str], command: str, tmp_path: Path
-) -> None:
+def test_validate_names_what_is_not_of_the_pinned_release(pinned: Pinned, command: str, tmp_path: Path) -> None:
     spoiled = pinned.chroot.copy(tmp_path / "spoiled")
     assert spoiled.run(command).returncode == 0
     check, complaint = BROKEN[command]
-    assert complaints(spoiled.validate(check, variables=variables)) == [complaint]
+    assert complaints(spoiled.validate(check)) == [complaint]
 
 
 def test_another_version_than_the_pinned_one_is_named(pinned: Pinned) -> None:
-    other = {**pinned.variables, "ETCD": f"3.6.5:{'0' * 64}"}
-    assert complaints(pinned.chroot.validate("versions", variables=other)) == [
-        "etcd 3.6.5 is pinned, but 3.5.16 is recorded"
-    ]
+    other = pinned.chroot.told(ETCD=f"3.6.5:{'0' * 64}")
+    assert complaints(other.validate("versions")) == ["etcd 3.6.5 is pinned, but 3.5.16 is recorded"]
 
 
 NO_MIRROR = "ln -s /bin/false /usr/local/sbin/apt-get"
@@ -162,7 +142,7 @@ NO_MIRROR = "ln -s /bin/false /usr/local/sbin/apt-get"
 def test_an_image_built_again_without_pins_needs_the_packages_and_keeps_no_unit_of_the_release(
     pinned: Pinned, tmp_path: Path
 ) -> None:
-    again = pinned.chroot.copy(tmp_path / "again")
+    again = pinned.chroot.copy(tmp_path / "again").told(**dict.fromkeys(VERSIONS, ""))
     assert again.run(NO_MIRROR).returncode == 0
     done = again.install("packages")
     assert done.returncode != 0
