@@ -10,7 +10,7 @@ from agent.etcd.admin import EtcdClients
 from agent.etcd.bucket import BackupBucket
 from agent.etcd.generation_key import read_key, replace_key
 from agent.etcd.relief import NOTHING, relieve
-from agent.etcd.room import measure
+from agent.etcd.room import measure, take
 from agent.etcd.snapshot import PLACES, workspace
 from agent.etcd.tools import EtcdTools, MemberIdentity
 from agent.etcd.trial import fetch_snapshot
@@ -18,7 +18,7 @@ from agent.linux.atomic import explained
 from units.bootstrap_record import RestoreFrom
 from units.errors import Fatal, Retryable
 from units.etcd_restore import MARK, Identity
-from units.etcd_room import VolumeRoom
+from units.etcd_room import SpendReserve, VolumeRoom
 
 _RESTORED = "restored.g"
 _LOG_BYTES = 256 * 1024 * 1024  # etcd allocates its log in pieces of 64 MB
@@ -106,9 +106,12 @@ class NodeEtcdStorage:
 
 
 def _require_room(volume: Path, backup: RestoreFrom) -> None:
-    free = shutil.disk_usage(volume).free
-    needed = backup.size + _LOG_BYTES
-    if free < needed:
+    """Of the reserve, if that is what lacks: it is for etcd, and made again when there is room beside the new data."""
+    room = measure(volume)
+    free, needed = room.free_bytes, backup.size + _LOG_BYTES
+    if free < needed <= free + room.reserve_bytes:
+        take(SpendReserve(), volume)
+    elif free < needed:
         raise Retryable(
             "etcd-no-room",
             f"{volume} has {free // 1024**2} MiB free; the restored data needs {needed // 1024**2}, beside the old",

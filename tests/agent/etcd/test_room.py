@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from agent.etcd.admin import EtcdClients
+from agent.etcd.bucket import BackupBucket
 from agent.etcd.relief import NOTHING, keep_room, relieve
 from agent.etcd.room import measure, read_note, take
+from agent.etcd.storage import NodeEtcdStorage
 from agent.linux.ext4 import outgrown_at
 from tests.agent.linux.loops import MIB, make_disk, sh
 from tests.real_etcd.cluster import RealCluster, real_cluster
+from units.bootstrap_record import RestoreFrom
 from units.errors import BootwrightError, Fatal, Retryable
+from units.etcd_restore import Identity
 from units.etcd_room import LOW_BYTES, Delete, MakeReserve, next_step
 
 __all__ = ["make_disk"]
@@ -217,6 +222,30 @@ def test_a_kill_at_any_step_leaves_what_the_next_look_goes_on_from(make: Make) -
         assert not [name for name in room.names if name.startswith((".gone.", "restored."))], number
     assert ended == 0
     assert number > 10
+
+
+def test_a_restore_takes_the_reserve_if_that_makes_its_room_and_leaves_it_if_it_does_not(
+    make: Make, tmp_path: Path
+) -> None:
+    volume = make(LARGE)
+    volume.look_after()
+    volume.fill(leave=200 * MIB)
+
+    def unreachable(_etcd: str) -> BackupBucket:
+        raise Retryable("s3-unreachable", "the store does not answer")
+
+    storage = NodeEtcdStorage(unreachable, lambda _urls: EtcdClients((), "", ""), places=(tmp_path,), owner=None)
+
+    def restore(size: int) -> str:
+        backup = RestoreFrom(backup="2026-01-01T00:00:00Z-7", sha256="0" * 64, size=size, revision=7)
+        with pytest.raises(Retryable) as stopped:
+            storage.make_data("main", backup, Identity("a", "", ""), "t", mark=b"", to=f"{volume.mount}/restored.g2")
+        return stopped.value.code
+
+    assert restore(100 * MIB) == "etcd-no-room"
+    assert measure(volume.mount).reserve_bytes >= 128 * MIB
+    assert restore(20 * MIB) == "s3-unreachable", "it had room, and went on to fetch the backup"
+    assert measure(volume.mount).reserve_bytes == 0
 
 
 def write_until_it_ends(cluster: RealCluster) -> list[str]:
