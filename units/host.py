@@ -175,6 +175,9 @@ class Mounts(Protocol):
 
     def mount(self, device: str, path: str, *, fstype: str, options: tuple[str, ...]) -> None: ...
 
+    def remount(self, path: str, *, options: tuple[str, ...]) -> None:
+        """Of what is mounted there, the flags of the mount; its super block, and whether it is read-only, stay."""
+
     def protect(self, path: str) -> None:
         """Make the empty, unmounted mount point immutable (chattr +i): nothing lands on the root disk by mistake."""
 

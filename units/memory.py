@@ -7,7 +7,7 @@ certificates are really issued by throw-away authorities.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from pki.authority import Authority
@@ -133,6 +133,9 @@ class MemoryMounts:
             raise Fatal("mount-failed", f"cannot mount {device}: {path} does not exist")
         self.files.mounted[path] = self.volumes.file_system(device)
         self.mounts[path] = MountState(device, fstype, options)
+
+    def remount(self, path: str, *, options: tuple[str, ...]) -> None:
+        self.mounts[path] = replace(self.mounts[path], options=options)
 
     def protect(self, path: str) -> None:
         if self.files.list(path):

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from units.errors import Fatal, Refused
-from units.host import HeldVolume, Host, VolumeClaim
+from units.host import HeldVolume, Host, MountState, VolumeClaim
 from units.resource import Change, Description
 from units.volumes import Format, Marker, MountExisting, RecordFormatted, Refuse, ResumeFormat, decide, volume_uuid
 
 OPTIONS = ("noatime", "nodev", "nosuid", "noexec")
+# Debian's mke2fs leaves "continue" in the super block: etcd would go on writing over what is broken.
+ON_ERROR = "errors=remount-ro"
 MARKER = ".etcd-volume.json"
 
 
@@ -91,6 +93,8 @@ class Mount:
         if state is None:
             return Change("mount")
         held = self._held(host)
+        if missing := self._missing_options(state, held):
+            return Change(f"remount with {', '.join(missing)}")
         marker = self._marker(host)
         if marker is None:
             return Change("write the marker of a new volume")
@@ -99,11 +103,14 @@ class Mount:
 
     def apply(self, host: Host) -> None:
         held = self._held(host)
-        if host.mounts.mounted(self.path) is None:
+        state = host.mounts.mounted(self.path)
+        if state is not None and self._missing_options(state, held):
+            host.mounts.remount(self.path, options=OPTIONS)
+        if state is None:
             # Also when the volume came with the machine, attached and formatted: then Volume had nothing to do.
             _prepare_mount_point(host, self.path)
             host.volumes.repair(held)
-            host.mounts.mount(held.device, self.path, fstype="ext4", options=OPTIONS)
+            host.mounts.mount(held.device, self.path, fstype="ext4", options=(*OPTIONS, ON_ERROR))
         if host.volumes.outgrown(held):
             host.volumes.grow(held)
         marker = self._marker(host)
@@ -113,7 +120,27 @@ class Mount:
             marker.check(cluster=self.claim.cluster, etcd=self.claim.etcd, volume_id=held.volume_id, member=held.member)
 
     def describe(self) -> Description:
-        return Description(self.key, ("ext4", ",".join(OPTIONS), f"marker {MARKER}"))
+        return Description(self.key, ("ext4", ",".join((*OPTIONS, ON_ERROR)), f"marker {MARKER}"))
+
+    def _missing_options(self, state: MountState, held: HeldVolume) -> tuple[str, ...]:
+        """Refused for a mount that new options would not mend."""
+        if (state.source, state.fstype) != (held.device, "ext4"):
+            raise Refused(
+                "etcd-mount-foreign",
+                f"{self.path} has {state.source} ({state.fstype}) mounted on it, not {held.volume_id}, {held.device}",
+                remedy=f"findmnt {self.path}; find out who mounted it, `umount {self.path}`, then `agent boot`",
+            )
+        if "ro" in state.options:
+            # Written to after an error, it could lose what a check would still save.
+            raise Refused(
+                "etcd-volume-read-only",
+                f"{held.volume_id} is mounted read-only at {self.path}: the kernel does so after an I/O error, or a "
+                "person did",
+                remedy="`dmesg` has the reason. e2fsck needs it unmounted: a reboot checks and mounts it anew, or "
+                f"systemctl stop bootwright-etcd-{self.claim.etcd}, umount {self.path}, agent boot. Never "
+                "`mount -o remount,rw`",
+            )
+        return tuple(option for option in OPTIONS if option not in state.options)
 
     def _held(self, host: Host) -> HeldVolume:
         held = host.volumes.held(self.claim)

@@ -23,6 +23,8 @@ _TIMEOUT = 120.0  # seconds; a mount replays the journal first
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 # linux/fs.h; the ioctl is declared with a long but reads and writes an int.
 _GET_FLAGS, _SET_FLAGS, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
+# After errors=remount-ro Linux 6.14 and later leave "rw" as it is, and add a word of ext4's own.
+_READ_ONLY = {"ro", "emergency_ro", "shutdown"}
 _UNSUPPORTED = (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
@@ -74,6 +76,17 @@ class LinuxMounts:
                 remedy="take PrivateMounts=, ProtectSystem= and the like out of the agent's unit",
             )
 
+    def remount(self, path: str, *, options: tuple[str, ...]) -> None:
+        """With `bind` the kernel changes the flags of this mount alone (mount(8)): a super block that went read-only
+        stays so, whatever is asked here, and its own options are not read anew.
+        """
+        command = ["mount", "-o", ",".join(("remount", "bind", *options)), "--target", path]
+        ended = self._run(command, timeout=_TIMEOUT, allowed=None)
+        if ended.exit_code != 0:
+            raise Fatal(
+                "mount-failed", f"cannot remount {path}: {ended.complaint()}", remedy=f"dmesg | tail; findmnt {path}"
+            )
+
     def protect(self, path: str) -> None:
         """Refused if something is mounted there, or lies there already: that is data on the wrong disk."""
         if self._top(path, "self"):
@@ -113,8 +126,8 @@ def _unescape(text: str) -> str:
 def _merged(options: str, super_options: str) -> tuple[str, ...]:
     """After an I/O error the super block is read-only while the mount still says rw: the stricter one is true."""
     merged = list(dict.fromkeys([*options.split(","), *super_options.split(",")]))
-    if "ro" in merged and "rw" in merged:
-        merged.remove("rw")
+    if _READ_ONLY & set(merged):
+        merged = [option for option in merged if option not in ("rw", "ro")] + ["ro"]
     return tuple(merged)
 
 

@@ -121,6 +121,10 @@ def bootstrapped(machine: MemoryHost) -> None:
     machine.systemd.active.add("bootwright-etcd-main.service")
 
 
+def remounted(*options: str) -> Act:
+    return lambda machine: machine.mounts.remount(MOUNT, options=options)
+
+
 def outgrown(machine: MemoryHost) -> None:
     (held,) = machine.volumes.attached.values()
     machine.volumes.grown[held.volume_id] = machine.volumes.sizes[held.volume_id]
@@ -300,6 +304,8 @@ CASES: dict[str, Case] = {
             "not mounted": lambda machine: (machine.mounts.mounts.clear(), machine.files.mounted.clear())[0],
             "no marker": lambda machine: machine.files.remove(f"{MOUNT}/.etcd-volume.json"),
             "the volume was modified to be larger": outgrown,
+            "mounted by hand without options": remounted("rw", "relatime"),
+            "mounted with all options but one": remounted("rw", "noatime", "nodev", "noexec"),
         },
         before=lambda machine: Volume(CLAIM, MOUNT).apply(machine.host),
     ),

@@ -11,10 +11,10 @@ from units.content import LoadedImage
 from units.converge import converge
 from units.errors import Fatal, Refused
 from units.files import Directory, File
-from units.host import Account, FileState
+from units.host import Account, FileState, MountState
 from units.kernel import Sysctl
 from units.plan import Plan, plan
-from units.storage import Mount, Volume
+from units.storage import OPTIONS, Mount, Volume
 
 
 def test_an_envelope_with_somebody_elses_key_is_refused_before_it_is_written() -> None:
@@ -120,6 +120,34 @@ def test_a_mounted_volume_that_is_no_longer_attached_is_an_error() -> None:
     with pytest.raises(Fatal) as fatal:
         Mount(CLAIM, MOUNT).check(machine.host)
     assert fatal.value.code == "etcd-volume-gone"
+
+
+@pytest.mark.parametrize(
+    "options", [("ro", "noatime", "nodev", "nosuid", "noexec"), ("ro", "relatime")], ids=["with ours", "without"]
+)
+def test_a_volume_that_went_read_only_is_named_and_never_made_writable(options: tuple[str, ...]) -> None:
+    machine = applied(CASES["mount"])
+    machine.mounts.remount(MOUNT, options=options)
+    machine.volumes.sizes = {volume: 2 * size for volume, size in machine.volumes.sizes.items()}
+    for act in (Mount(CLAIM, MOUNT).check, Mount(CLAIM, MOUNT).apply):
+        with pytest.raises(Refused) as refused:
+            act(machine.host)
+        assert refused.value.code == "etcd-volume-read-only"
+        assert f"umount {MOUNT}" in refused.value.remedy
+    assert machine.mounts.mounts[MOUNT].options == options
+    assert machine.volumes.grown == {}
+
+
+@pytest.mark.parametrize(("source", "fstype"), [("tmpfs", "tmpfs"), ("/dev/memory-events", "ext4")])
+def test_what_else_is_mounted_over_the_volume_is_never_given_a_marker(source: str, fstype: str) -> None:
+    machine = applied(CASES["mount"])
+    machine.mounts.mounts[MOUNT] = MountState(source, fstype, OPTIONS)
+    machine.files.mounted[MOUNT] = {}
+    for act in (Mount(CLAIM, MOUNT).check, Mount(CLAIM, MOUNT).apply):
+        with pytest.raises(Refused, match=source) as refused:
+            act(machine.host)
+        assert refused.value.code == "etcd-mount-foreign"
+    assert machine.files.mounted[MOUNT] == {}
 
 
 def test_an_account_that_a_package_made_is_left_as_it_is() -> None:

@@ -13,6 +13,7 @@ from tests.agent.linux.loops import MIB, LoopDisk, sh
 from tests.agent.linux.recorded import RunDouble
 from units.errors import Fatal, Refused
 from units.host import MountState
+from units.storage import OPTIONS
 
 MakeDisk = Callable[[int], LoopDisk]
 
@@ -52,7 +53,14 @@ def test_a_place_is_mounted_by_any_spelling_of_its_path(recorded: LinuxMounts) -
 
 
 def test_a_file_system_that_went_read_only_says_so(recorded: LinuxMounts) -> None:
-    assert recorded.mounted("/broken") == MountState("/dev/nvme2n1", "ext4", ("noatime", "ro", "errors=remount-ro"))
+    assert recorded.mounted("/broken") == MountState("/dev/nvme2n1", "ext4", ("noatime", "errors=remount-ro", "ro"))
+
+
+@pytest.mark.parametrize("word", ["emergency_ro", "shutdown"])
+def test_a_file_system_that_only_says_so_in_words_of_its_own_is_read_only(word: str) -> None:
+    """As recorded on Linux 6.18 after an error: `rw` twice, and every write refused."""
+    line = f"76 27 7:1 / /var/lib/etcd/main rw,noatime - ext4 /dev/nvme1n1 rw,errors=remount-ro,{word}"
+    assert parse_mountinfo(line)[0].options == ("noatime", "errors=remount-ro", word, "ro")
 
 
 def test_a_device_is_found_by_its_number(recorded: LinuxMounts) -> None:
@@ -87,6 +95,40 @@ def test_a_file_system_is_mounted_with_its_options(make_disk: MakeDisk, tmp_path
         assert {"noatime", "nodev", "nosuid", "noexec"} <= set(state.options)
     finally:
         sh("umount", str(place))
+
+
+@pytest.mark.root
+def test_a_remount_changes_the_flags_of_the_mount_and_leaves_the_file_system_as_it_is(
+    make_disk: MakeDisk, tmp_path: Path
+) -> None:
+    disk = make_disk(64 * MIB)
+    sh("mkfs.ext4", "-q", disk.device)
+    place = tmp_path / "main"
+    place.mkdir()
+    sh("mount", "-o", "commit=17", disk.device, str(place))
+    mounts = LinuxMounts()
+    try:
+        mounts.remount(str(place), options=OPTIONS)
+        state = mounts.mounted(str(place))
+        assert state is not None
+        assert {*OPTIONS, "rw", "commit=17"} <= set(state.options)
+        (place / "file").write_text("writable")
+        sh("mount", "-o", "remount,ro,dev", str(place))
+        mounts.remount(str(place), options=OPTIONS)
+        state = mounts.mounted(str(place))
+        assert state is not None
+        assert {*OPTIONS, "ro"} <= set(state.options), "a super block that is read-only stays so"
+        with pytest.raises(OSError, match="Read-only"):
+            (place / "file").write_text("not writable")
+    finally:
+        sh("umount", str(place))
+
+
+@pytest.mark.root
+def test_a_remount_of_what_is_not_mounted_says_so(tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match=f"cannot remount {tmp_path}: .*not mounted") as failed:
+        LinuxMounts().remount(str(tmp_path), options=OPTIONS)
+    assert failed.value.code == "mount-failed"
 
 
 @pytest.mark.root

@@ -20,7 +20,7 @@ from units.errors import Refused
 from units.evidence import DeviceEvidence
 from units.host import HeldVolume, Host, VolumeClaim
 from units.memory import MemoryHost
-from units.storage import MARKER, Mount, Volume
+from units.storage import MARKER, OPTIONS, Mount, Volume
 from units.volumes import Marker, volume_uuid
 
 pytestmark = pytest.mark.root
@@ -55,7 +55,7 @@ class Fragile:
     """A port whose changing methods may be a crash."""
 
     CHANGES = frozenset(
-        {"write", "make_directory", "mount", "protect", "attach", "record_intent", "format", "drop_intent"}
+        {"write", "make_directory", "mount", "remount", "protect", "attach", "record_intent", "format", "drop_intent"}
         | {"record_formatted", "repair", "grow"}
     )
 
@@ -216,6 +216,31 @@ def test_a_volume_with_another_members_data_is_refused_while_it_is_mounted_nowhe
     with pytest.raises(Refused) as refused:
         machine.converge(Crashes())
     assert refused.value.code == "etcd-marker-mismatch"
+
+
+def test_a_volume_that_somebody_mounted_without_our_options_gets_them(machine: Machine) -> None:
+    machine.converge(Crashes())
+    machine.power_off()
+    sh("mount", machine.volumes.device, str(machine.path))
+    machine.converge(Crashes())
+    found = LinuxMounts().mounted(str(machine.path))
+    assert found is not None
+    assert {*OPTIONS, "rw"} <= set(found.options)
+
+
+def test_a_volume_that_the_kernel_made_read_only_stops_until_it_was_checked(machine: Machine) -> None:
+    """errors=remount-ro, as an I/O error of EBS sets it off: made writable, it could lose what e2fsck saves."""
+    machine.converge(Crashes())
+    Path("/sys/fs/ext4", Path(machine.volumes.device).name, "trigger_fs_error").write_text("an I/O error of a test")
+    with pytest.raises(Refused) as refused:
+        machine.converge(Crashes())
+    assert refused.value.code == "etcd-volume-read-only"
+    assert "ro" in LinuxMounts().mounted(str(machine.path)).options
+    machine.power_off()
+    machine.converge(Crashes())
+    assert "rw" in LinuxMounts().mounted(str(machine.path)).options
+    sh("umount", str(machine.path))
+    assert "clean" in sh("tune2fs", "-l", machine.volumes.device)
 
 
 def test_what_was_written_to_the_bare_mount_point_stops_the_boot(machine: Machine) -> None:
