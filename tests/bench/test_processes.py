@@ -4,15 +4,21 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agent.linux.verifier import LinuxVerifier
 from tests.bench.cloud import Cloud, running_cloud
 from tests.bench.fleet import Published, found_cluster
 from tests.bench.issuer_double import IssuerDouble
 from tests.bench.node_venv import NodeVenv, node_venv
 from tests.bench.nodes import GROUP, WORKERS, Counts, bake_node
+from tests.bench.tools import ToolsDouble
+from tests.units.machines import FACTS, empty_machine, manifest
+from units.plan import plan
+from units.validation import complaints
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -118,3 +124,14 @@ def test_an_image_that_is_not_preloaded_is_imported_once(first_boot: Boot, publi
     assert commands(counts)["ctr images import"] == images
     assert commands(counts)["ctr images label"] == images
     assert len(archives_read(counts, published)) == images
+
+
+def test_a_change_on_a_running_machine_is_shown_to_containerd_and_to_systemd(tmp_path: Path) -> None:
+    """The one time that a big binary is run by the agent: its own reading of its own file, before a switch."""
+    tools = ToolsDouble(tmp_path)
+    host = replace(empty_machine().host, verifier=LinuxVerifier(tools))
+    assert list(complaints(plan(manifest("control-plane"), FACTS), 36, host)) == []
+    assert [[word for word in words if "/" not in word] for words in tools.started] == [
+        ["containerd", "--config", "config", "dump"],
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no"],
+    ]
