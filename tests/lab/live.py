@@ -134,10 +134,7 @@ class LiveNode:
         )
 
     def is_reachable(self) -> bool:
-        try:
-            return self.machine.exec("true", timeout=20).returncode == 0
-        except LabError:
-            return False
+        return self.machine.is_reachable()
 
 
 @contextmanager

@@ -189,6 +189,8 @@ class Scenario:
     ) -> dict[str, Any]:
         """Follow the status object in S3 until the agent has done its part, and Kubernetes says that the node is Ready.
 
+        And until commands can be run there: the agent waits for no sshd, and is often done before that listens.
+
         other_boot_than: the kernel's id of a boot whose status does not count any more.
         """
         self.screen.step(f"Waiting for {instance}")
@@ -200,7 +202,7 @@ class Scenario:
             stage, waiting = status.get("stage", "no status yet"), status.get("waiting_for", "")
             if stage != "ready":
                 self.screen.wait(f"{stage}: {waiting}" if waiting else stage)
-            elif self._joined(status):
+            elif self._joined(status) and self.client.machine(instance).is_reachable():
                 return status
             gone = self.client.instance(instance)["state"] not in ("pending", "running")
             if gone or stage in ("refused", "failed") or time.monotonic() > deadline:

@@ -86,7 +86,7 @@ def booted(built: image.Image, tmp_path_factory: pytest.TempPathFactory) -> Iter
     settings = RegionSettings(image_id=built.id, balancer=False)
     with Lab(tmp_path_factory.mktemp("booted"), settings) as lab:
         machine = lab.machine(lab.run_instance("nodes"))
-        lab.wait_until("the machine is reachable", lambda: reachable(machine), BOOT_SECONDS)
+        lab.wait_until("the machine is reachable", machine.is_reachable, BOOT_SECONDS)
         yield machine
 
 
@@ -125,13 +125,6 @@ def test_validate_names_each_thing_that_is_amiss(booted: RemoteMachine) -> None:
     after = booted.exec("bash", "/var/tmp/check/validate.sh", timeout=300)
     assert after.returncode == 1
     assert [text for text in SABOTAGE.values() if text not in after.stderr] == []
-
-
-def reachable(machine: RemoteMachine) -> bool:
-    try:
-        return machine.exec("true", timeout=20).returncode == 0
-    except LabError:
-        return False
 
 
 def send_packer_folder(machine: RemoteMachine) -> None:

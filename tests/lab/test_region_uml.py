@@ -29,16 +29,9 @@ def uml(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabClient]:
         raise
 
 
-def reachable(machine: RemoteMachine) -> bool:
-    try:
-        return machine.exec("true", timeout=20).returncode == 0
-    except LabError:
-        return False
-
-
 def booted(lab: LabClient, group: str) -> RemoteMachine:
     machine = lab.machine(lab.run_instance(group))
-    lab.wait_until(f"{group} is reachable", lambda: reachable(machine), BOOT_SECONDS)
+    lab.wait_until(f"{group} is reachable", machine.is_reachable, BOOT_SECONDS)
     return machine
 
 
@@ -73,7 +66,7 @@ def test_a_volume_carries_its_data_over_power_cut_and_termination(uml: LabClient
     uml.wait_until("busy", lambda: state(uml, volume) == "busy")
     before = shell(first, "cat /proc/sys/kernel/random/boot_id")
     first.power_cut()
-    uml.wait_until("booted again", lambda: reachable(first) and _boot_id(first) != before, BOOT_SECONDS)
+    uml.wait_until("booted again", lambda: first.is_reachable() and _boot_id(first) != before, BOOT_SECONDS)
 
     second = booted(uml, "control-plane-a2")
     uml.terminate(first.instance_id)

@@ -36,6 +36,12 @@ class RemoteMachine:
         )
         return Completed(**done)
 
+    def is_reachable(self) -> bool:
+        try:
+            return self.exec("true", timeout=20).returncode == 0
+        except LabError:
+            return False
+
     def power_cut(self, *, stay_off: bool = False) -> None:
         """Lose power, and the page cache; boot again at once unless stay_off."""
         self.client.call("power-cut", instance=self.instance_id, stay_off=stay_off)
