@@ -14,7 +14,7 @@ import pytest
 
 from tests.lab import image, packer
 from tests.lab.cache import CHECKOUT
-from tests.lab.region.client import LabError, RemoteMachine
+from tests.lab.region.client import RemoteMachine
 from tests.lab.region.lab import Lab
 from tests.lab.region.settings import RegionSettings
 
