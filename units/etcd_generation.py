@@ -182,20 +182,22 @@ class EtcdGeneration:
         return f"etcd-generation:{self.claim.etcd}"
 
     def check(self, host: Host) -> Change | None:
-        noted = host.files.read(generation_path(self.path))
-        if noted is None or noted.content is None:
+        noted = self._noted(host)
+        if noted is None:
             return Change("find the generation's token in etcd")
         try:
             held = host.etcd_storage.generation_key(self.claim.etcd, self.client_urls)
         except Retryable:
             return Change("wait for etcd to serve keys")
-        if held is not None and noted.content == _note(held):
+        if held is not None and noted == _note(held):
             return None
         return Change("find the generation's token in etcd")
 
     def apply(self, host: Host) -> None:
         key = record_key(self.claim.etcd)
         held = self._wait_for_key(host)
+        if held is not None and self._noted(host) == _note(held):
+            return  # found under the record once already: a machine reboots without the store
         for _attempt in range(_ATTEMPTS):
             found = host.records.get(key)
             if found is None:
@@ -221,6 +223,10 @@ class EtcdGeneration:
 
     def describe(self) -> Description:
         return Description(self.key, ("/bootwright/cluster holds the token of the generation",))
+
+    def _noted(self, host: Host) -> bytes | None:
+        found = host.files.read(generation_path(self.path))
+        return found.content if found else None
 
     def _note_down(self, host: Host, token: str) -> None:
         host.files.write(generation_path(self.path), _note(token), mode=0o644, owner="root", group="root")

@@ -57,6 +57,7 @@ class EtcdBootstrap:
             _grant(host, self.environment, "existing")
             return
         held = _held(host, self.claim)
+        host.files.remove(f"{self.path}/.established")  # of data that is gone: what begins now has to be ready first
         record, state = self._registered(host, held)
         if state == "rejoin":
             host.files.remove(self.environment)  # a grant from before: under the old id nothing may start any more
@@ -197,15 +198,17 @@ class EtcdEstablished:
         answer = host.probes.get(self.health_url)
         if answer is None or answer.status != 200:
             return Change("wait for etcd to be ready")
-        marked = host.files.read(f"{self.path}/.established") is not None
-        if marked and _granted(host, self.environment) == "existing":
+        if self._marked(host) and _granted(host, self.environment) == "existing":
             return None
         return Change("record the cluster as established")
 
     def apply(self, host: Host) -> None:
-        self._vote_if_learner(host)
+        marked = self._marked(host)
+        if not marked:
+            self._vote_if_learner(host)
         self._wait_until_ready(host)
-        self._record(host)
+        if not marked:  # else it stands there, and a machine reboots without the store
+            self._record(host)
         _grant(host, self.environment, "existing")
         host.files.write(f"{self.path}/.established", b"1\n", mode=0o644, owner="root", group="root")
 
@@ -213,9 +216,13 @@ class EtcdEstablished:
         record = f"record {record_key(self.claim.etcd)} established"
         return Description(self.key, (f"ready at {self.health_url}", record))
 
+    def _marked(self, host: Host) -> bool:
+        """The data has been ready before, and the record tells of it."""
+        return host.files.read(f"{self.path}/.established") is not None
+
     def _vote_if_learner(self, host: Host) -> None:
         """Only a member that begins anew (units.etcd_rejoin), and only until it is established."""
-        if host.files.read(f"{self.path}/.established") is not None or len(self.claim.members) == 1:
+        if len(self.claim.members) == 1:
             return
         held = _held(host, self.claim)
         found = host.records.get(record_key(self.claim.etcd))

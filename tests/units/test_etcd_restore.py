@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.units.etcd_member import KEY, MOUNT, THREE, Member, member, record_of
+from tests.units.etcd_member import ENVIRONMENT, KEY, MOUNT, THREE, Member, member, record_of
 from tests.units.machines import Killed, tapped
 from units.bootstrap_record import BootstrapRecord, RestoreFrom
 from units.errors import Refused, Retryable
@@ -26,6 +26,7 @@ from units.etcd_restore import (
     next_step,
     read_mark,
 )
+from units.host import Record
 from units.memory import MemoryClock, MemoryRecords
 
 BACKUP = RestoreFrom(backup="2026-01-01T00:00:00Z-7", sha256="0" * 64, size=1056, revision=7)
@@ -365,9 +366,52 @@ def test_a_member_of_the_old_generation_says_nothing_in_the_name_of_a_restore_be
     one.ready = True
     assert one.machine.etcd_storage.write_generation_key("main", (), None, "token-g1")
     begin(one.records, SECOND)
+    one.established.apply(one.machine.host)
+    assert record_of(one.records) == SECOND, "of generation 1 it has been said already, of 2 it says nothing"
+    one.machine.files.remove(f"{MOUNT}/.established")
     resource = {"established": one.established, "generation": generation_of(one)}[said]
     with pytest.raises(Retryable) as stopped:
         resource.apply(one.machine.host)
     assert stopped.value.code == "etcd-restore-begun"
     assert record_of(one.records) == SECOND
     assert one.machine.etcd_storage.generation_key("main", ()) == "token-g1"
+
+
+class StoreDownDouble(MemoryRecords):
+    """S3 that nobody reaches."""
+
+    def get(self, key: str) -> Record | None:
+        raise Retryable("s3-unreachable", key)
+
+
+def test_a_member_that_was_established_comes_up_again_without_the_store() -> None:
+    one = old_member()
+    assert one.machine.etcd_storage.write_generation_key("main", (), None, "token-g1")
+    generation_of(one).apply(one.machine.host)
+    one.machine.files.remove(ENVIRONMENT)  # a reboot: /run is empty, and etcd is not up yet as each of these looks
+    one.machine.records = StoreDownDouble()
+    one.ready = True
+    resources = (restore_of(one), one.bootstrap, one.begun, generation_of(one), one.established)
+    for resource in resources:
+        resource.apply(one.machine.host) if not isinstance(resource, EtcdRestore) else None
+        assert resource.check(one.machine.host) is None
+
+
+def test_without_the_store_nothing_passes_for_established_that_was_not() -> None:
+    one = old_member()
+    assert one.machine.etcd_storage.write_generation_key("main", (), None, "token-g1")
+    generation_of(one).apply(one.machine.host)
+    one.machine.records, one.ready = StoreDownDouble(), True
+    assert one.machine.etcd_storage.write_generation_key("main", (), "token-g1", "of-another-cluster")
+    with pytest.raises(Retryable, match=KEY):
+        generation_of(one).apply(one.machine.host)
+    one.machine.files.remove(f"{MOUNT}/.established")
+    with pytest.raises(Retryable, match=KEY):
+        one.established.apply(one.machine.host)
+
+
+def test_a_mark_of_data_that_is_gone_is_no_mark_of_what_begins_in_its_place() -> None:
+    one = member("b", THREE)
+    one.machine.files.write(f"{MOUNT}/.established", b"1\n", mode=0o644, owner="root", group="root")
+    one.boot()
+    assert record_of(one.records).started == ("b",)
