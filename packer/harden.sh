@@ -3,7 +3,7 @@
 
 # Files do most of it (rootfs/: sshd, journald, chrony, nvme, apt); this is what has to be done to the system.
 harden() {
-    local user
+    local user unit
     while IFS=: read -r user _; do
         # Not `passwd -l`: an sshd without PAM takes that for an account nobody may use, key or not.
         usermod --password '*' "$user"
@@ -11,6 +11,13 @@ harden() {
     # In a chroot the swap would be the host's.
     [[ ! -d /run/systemd/system ]] || swapoff --all
     sed -i '/^[^#].*[[:space:]]swap[[:space:]]/d' /etc/fstab
+    for unit in /etc/systemd/system/*.swap /usr/lib/systemd/system/*.swap; do
+        [[ -e $unit ]] || continue
+        rm -f "/etc/systemd/system/${unit##*/}" # mask puts its link there
+        systemctl mask --quiet "${unit##*/}"
+    done
+    install -d -m 0755 /etc/systemd/system-generators
+    ln -sfn /dev/null /etc/systemd/system-generators/zram-generator
     systemctl mask --quiet swap.target
     link_chrony_config
     kernel_arguments nvme_core.io_timeout=4294967295 systemd.unified_cgroup_hierarchy=1

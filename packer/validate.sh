@@ -63,7 +63,8 @@ units_are_right() {
     for unit in containerd.service etcd.service kubelet.service bootwright-issuer.socket bootwright-etcd-backup.timer; do
         [[ $(systemctl is-enabled "$unit" 2> /dev/null) != enabled ]] || amiss "$unit is enabled: it would start before the agent"
     done
-    for unit in swap.target apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service; do
+    for unit in swap.target apt-daily.timer apt-daily-upgrade.timer apt-daily.service apt-daily-upgrade.service \
+        unattended-upgrades.service dnf-makecache.timer dnf-automatic.timer; do
         [[ $(systemctl is-enabled "$unit" 2> /dev/null) == masked ]] || amiss "$unit is not masked"
     done
     if [[ -n ${CONTAINERD%%:*} ]]; then
@@ -195,7 +196,7 @@ sshd_refuses_passwords() {
 }
 
 system_is_right() {
-    local journal last
+    local journal last clock
     [[ $(stat --file-system --format %T /sys/fs/cgroup) == cgroup2fs ]] || amiss "/sys/fs/cgroup is not cgroup v2"
     [[ $(wc -l < /proc/swaps) == 1 ]] || amiss "swap is on"
     ! grep -qE '^[^#]\S*\s+\S+\s+swap\s' /etc/fstab || amiss "/etc/fstab mounts swap"
@@ -203,16 +204,42 @@ system_is_right() {
     # The last one counts.
     [[ $(grep '^Storage=' <<< "$journal" | tail -n 1) == Storage=persistent ]] || amiss "the journal is not persistent"
     grep -q '^SystemMaxUse=' <<< "$journal" || amiss "the journal has no limit"
-    grep -q '^server 169.254.169.123 ' /etc/chrony.conf /etc/chrony/chrony.conf 2> /dev/null ||
-        amiss "chrony does not ask Amazon's clock"
+    clock=/etc/chrony/chrony.conf
+    [[ ! -e /etc/amazon-linux-release ]] || clock=/etc/chrony.conf
+    cmp --silent "$here/rootfs/etc/chrony/chrony.conf" "$clock" || amiss "chrony does not ask Amazon's clock: $clock is not ours"
     systemctl is-enabled chrony.service chronyd.service 2> /dev/null | grep -qx enabled || amiss "chrony is not enabled"
     # Later files win in cloud-init, and it would hand root to whoever writes user-data (docs/trust.md).
     last=$(grep -lE '^(allow_userdata|datasource_list|datasource|package_(update|upgrade)|manage_etc_hosts)\b' \
         /etc/cloud/cloud.cfg /etc/cloud/cloud.cfg.d/*.cfg 2> /dev/null | tail -n 1)
     [[ $last == /etc/cloud/cloud.cfg.d/99-bootwright.cfg ]] || amiss "cloud-init goes by $last in what it does with user-data"
-    if [[ -e /boot/grub/grub.cfg ]]; then
-        grep -q nvme_core.io_timeout=4294967295 /boot/grub/grub.cfg || amiss "the kernel gets no nvme_core.io_timeout"
-    fi
+    nothing_makes_swap
+    kernel_gets nvme_core.io_timeout=4294967295
+}
+
+nothing_makes_swap() {
+    local unit generator=/system-generators/zram-generator
+    for unit in /etc/systemd/system/*.swap /usr/lib/systemd/system/*.swap; do
+        [[ $(systemctl is-enabled "${unit##*/}" 2> /dev/null) == masked ]] || amiss "$unit makes swap"
+    done
+    [[ ! -e /usr/lib/systemd$generator || $(readlink "/etc/systemd$generator") == /dev/null ]] ||
+        amiss "zram-generator makes swap"
+}
+
+# Of whichever file the boot loader reads: one for each kernel, which may name a variable of grubenv, or grub's own.
+kernel_gets() {
+    local file line lines files=(/boot/loader/entries/*.conf)
+    for file in /boot/grub/grub.cfg /boot/grub2/grub.cfg; do
+        [[ ! -e $file ]] || ((${#files[@]})) || files=("$file")
+    done
+    ((${#files[@]})) || [[ -z $(compgen -G '/boot/vmlinu[xz]-*') ]] || amiss "no file gives the kernel in /boot its arguments"
+    for file in "${files[@]}"; do
+        lines=$(grep -E '^(options|[[:space:]]*linux(efi)?[[:space:]]+[^[:space:]]*vmlinu[xz])' "$file")
+        while read -r line; do
+            # shellcheck disable=SC2016 # grub's variable, not ours
+            line=${line//'$kernelopts'/$(sed -n 's/^kernelopts=//p' /boot/grub2/grubenv 2> /dev/null)}
+            [[ " $line " == *" $1 "* ]] || amiss "the kernel gets no ${1%%=*} of $file"
+        done <<< "$lines"
+    done
 }
 
 run_check() {

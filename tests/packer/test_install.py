@@ -117,3 +117,34 @@ def test_a_machine_without_etcd_has_an_inventory_all_the_same(machine: Throwaway
     image = json.loads(said)
     assert (image["containerd"], image["runc"]) == ("1.7.24", "1.1.15")
     assert "etcd" not in image
+
+
+# update-grub(8) and grubby(8), as far as they are called; the real ones want the disk that this machine boots from.
+UPDATE_GRUB_DOUBLE = """
+for part in /etc/default/grub /etc/default/grub.d/*.cfg; do [[ ! -e $part ]] || . "$part"; done
+printf 'linux /boot/vmlinuz-6 ro %s\\n' "$GRUB_CMDLINE_LINUX" > /boot/grub/grub.cfg
+"""
+GRUBBY_DOUBLE = """
+[[ $1 == --update-kernel=ALL && $2 == --args=* && $# == 2 ]] || exit 1
+sed -i "s/^options.*/& ${2#--args=}/" /boot/loader/entries/*.conf
+"""
+ARGUMENTS = "nvme_core.io_timeout=4294967295 systemd.unified_cgroup_hierarchy=1"
+
+
+def test_grub_is_told_the_kernels_arguments_beside_those_it_has(machine: Throwaway) -> None:
+    with_grub = Throwaway(machine.folder, {"update-grub": UPDATE_GRUB_DOUBLE, "update-initramfs": "touch /initramfs"})
+    own = "rm -rf /etc/default/grub* /boot/*; mkdir -p /boot/grub; echo 'GRUB_CMDLINE_LINUX=own=1' > /etc/default/grub"
+    for _ in range(2):
+        with_grub.says(f"{own}; bash /run/packer/install.sh harden; test -e /initramfs")
+        assert with_grub.says("cat /boot/grub/grub.cfg") == f"linux /boot/vmlinuz-6 ro own=1 {ARGUMENTS}\n"
+    assert [line for line in with_grub.validate("system") if "kernel" in line] == []
+
+
+def test_grubby_puts_them_into_the_entry_of_every_kernel(machine: Throwaway) -> None:
+    machine.become("amazon-linux-2023")
+    with_grubby = Throwaway(machine.folder, {"grubby": GRUBBY_DOUBLE, "update-initramfs": "exit 0"})
+    kernels = "for k in 1 2; do echo options root=/dev/xvda1 > /boot/loader/entries/$k.conf; done"
+    with_grubby.says(f"rm -rf /boot/*; mkdir -p /boot/loader/entries; {kernels}; bash /run/packer/install.sh harden")
+    said = with_grubby.says("cat /boot/loader/entries/*.conf").splitlines()
+    assert said == [f"options root=/dev/xvda1 {ARGUMENTS}"] * 2
+    assert [line for line in with_grubby.validate("system") if "kernel" in line] == []

@@ -54,3 +54,61 @@ def test_a_file_that_cloud_init_reads_after_ours_is_named(machine: Throwaway, na
 def test_no_leap_second_is_stepped_that_the_clock_smears() -> None:
     """Amazon's 169.254.169.123 does (EC2 user guide, "Set the time reference")."""
     assert "\nleapsectz" not in (PACKER / "rootfs/etc/chrony/chrony.conf").read_text()
+
+
+IO = "nvme_core.io_timeout=4294967295"
+NO_IO = "the kernel gets no nvme_core.io_timeout of "
+BOOT = {
+    "Debian, right": (f"grub/grub.cfg:    linux /boot/vmlinuz-6 ro {IO} quiet", ""),
+    "Debian, wrong": ("grub/grub.cfg:    linux /boot/vmlinuz-6 ro quiet", NO_IO),
+    "Debian, recovery wrong": (f"grub/grub.cfg: linux /vmlinuz-6 {IO}\\n\\tlinux /vmlinuz-6 single", NO_IO),
+    "Debian, another value": (f"grub/grub.cfg: linux /vmlinuz-6 {IO}0", NO_IO),
+    "Amazon, grub2 wrong": ("grub2/grub.cfg: linux /boot/vmlinuz-6 ro", NO_IO),
+    "Amazon, entry right": (f"loader/entries/6.1.conf:options root=UUID=1 {IO}", ""),
+    "Amazon, entry wrong": ("loader/entries/6.1.conf:options root=UUID=1 ro", NO_IO),
+    "Amazon, entry by a variable": ("loader/entries/6.1.conf:options $kernelopts", ""),
+    "a kernel, and nothing else": ("vmlinuz-6.1:", "no file gives the kernel in /boot its arguments"),
+    "no boot loader": ("empty:", ""),
+}
+
+
+@pytest.mark.parametrize("case", BOOT)
+def test_every_kernel_waits_for_its_volumes_wherever_it_gets_its_arguments(machine: Throwaway, case: str) -> None:
+    (name, _, text), complaint = BOOT[case][0].partition(":"), BOOT[case][1]
+    machine.says(
+        f"rm -rf /boot/*; mkdir -p /boot/grub2 $(dirname /boot/{name}); printf '{text}\\n' > /boot/{name}\n"
+        f"echo 'kernelopts=ro {IO}' > /boot/grub2/grubenv"
+    )
+    found = [line for line in machine.validate("system") if "kernel" in line]
+    assert len(found) == bool(complaint)
+    assert all(line.startswith(complaint) for line in found)
+
+
+SPOILED = {
+    "systemctl unmask -q dnf-makecache.timer": ("units", "dnf-makecache.timer is not masked"),
+    "systemctl unmask -q dnf-automatic.timer": ("units", "dnf-automatic.timer is not masked"),
+    "systemctl unmask -q apt-daily-upgrade.service": ("units", "apt-daily-upgrade.service is not masked"),
+    "echo [Swap] > /etc/systemd/system/dev-xvdb.swap": ("system", "/etc/systemd/system/dev-xvdb.swap makes swap"),
+    "d=/usr/lib/systemd/system-generators; touch $d/zram-generator": ("system", "zram-generator makes swap"),
+    "touch /etc/amazon-linux-release; echo pool 2.amazon.pool.ntp.org iburst > /etc/chrony.conf": (
+        "system",
+        "chrony does not ask Amazon's clock: /etc/chrony.conf is not ours",
+    ),
+}
+
+
+@pytest.mark.parametrize("command", SPOILED)
+def test_each_thing_that_is_amiss_is_named_and_harden_mends_it(machine: Throwaway, command: str) -> None:
+    check, complaint = SPOILED[command]
+    own_files(machine)
+    machine.says("systemctl mask -q $(sed -n '/local units=/,/)/s/[^ ]*(\\|)//gp' /run/packer/install.sh)")
+    assert complaint not in machine.validate(check)
+    machine.says(command)
+    assert complaint in machine.validate(check)
+    # What names no packages has none to ask for; the boot loader is a double.
+    mend = Throwaway(
+        machine.folder, {"update-grub": "exit 0", "update-initramfs": "exit 0", "dpkg-query": "echo installed"}
+    )
+    mend.run("rm -f /etc/amazon-linux-release" if "unmask" in command else "true")
+    mend.says("bash /run/packer/install.sh " + ("packages" if check == "units" else "harden"))
+    assert complaint not in machine.validate(check)
