@@ -126,7 +126,7 @@ LOOKING: dict[str, frozenset[str]] = {
     "records": frozenset({"get"}),
     "probes": frozenset({"get"}),
     "clock": frozenset({"now", "monotonic", "wait"}),
-    "etcd": frozenset({"admin"}),
+    "etcd": frozenset({"admin", "versions"}),
     "etcd_storage": frozenset({"generation_key", "room"}),
     "verifier": frozenset({"containerd_config", "units"}),
     "runtime": frozenset({"complaint", "static_pods"}),
