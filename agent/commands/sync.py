@@ -28,7 +28,7 @@ def run(_arguments: argparse.Namespace) -> int:
             read_last_run(),
             lambda: quick_poll.changed_since(Imds(waits=waits), waits=waits),
             node.get,
-            volumes=lambda: keep_room(_outlived, _start),
+            volumes=lambda: keep_room(outlived, start),
         )
     sys.stdout.write(f"agent sync: {done}\n")
     if done != NOTHING_NEW:
@@ -36,13 +36,13 @@ def run(_arguments: argparse.Namespace) -> int:
     return exit_code
 
 
-def _outlived(etcd: str, mount: Path) -> tuple[str, ...]:
+def outlived(etcd: str, mount: Path) -> tuple[str, ...]:
     from agent.etcd.aside import outlived_on
 
     return outlived_on(etcd, mount)
 
 
-def _start(etcd: str) -> None:
+def start(etcd: str) -> None:
     """As after a crash, in which systemd's own restarts have ended; one that a person stopped stays so."""
     from agent.linux.systemd import LinuxSystemd
 

@@ -30,12 +30,13 @@ def keep_room(outlived: Outlived, start: Start, *, mounts: Path = MOUNTS) -> str
     Why a whole run is needed, which grows a file system; empty if none is. Never raises: a poll has more to do.
     """
     grown = []
-    for mount in sorted(mounts.glob(f"*/{_MARKER}")):
-        etcd = mount.parent.name
+    marked = (path.parent for path in sorted(mounts.glob(f"*/{_MARKER}")))
+    for mount in (path for path in marked if path.is_mount()):
+        etcd = mount.name
         try:
-            if outgrown_at(mount.parent):
+            if outgrown_at(mount):
                 grown.append(etcd)
-            if relieve(etcd, mount.parent, outlived):
+            if relieve(etcd, mount, outlived):
                 start(etcd)
         except (OSError, BootwrightError) as error:
             LOG.warning("etcd %s: its volume cannot be looked after: %s", etcd, error)

@@ -29,6 +29,7 @@ def run(_arguments: argparse.Namespace) -> int:
             read_last_run(place / "run/bootwright/status.json"),
             changed_since,
             _no_node,
+            volumes=lambda: real.keep_room(real.outlived, real.start, mounts=place / "var/lib/etcd"),
             stamp=place / "run/bootwright/cluster-objects",
             issued=place / "run/bootwright-issuer/issued",
         )
