@@ -222,17 +222,36 @@ def require_generation_key(etcd: str, held: str | None, record: BootstrapRecord)
     )
 
 
-def believable(facts: SnapshotFacts, size: int, previous: BackupMeta | None, token: str) -> SnapshotFacts:
+def believable(
+    facts: SnapshotFacts, keys: int | None, previous: BackupMeta | None, token: str, *, at_least: int
+) -> SnapshotFacts:
     """Refused for a snapshot that is whole, and still not what this cluster holds.
 
     Within a generation revisions only grow: one that is lower than the last backup's is another cluster's database. By
-    its token: the cluster that had this name before was in a generation of the same number.
+    its token: the cluster that had this name before was in a generation of the same number. `at_least`: the member's
+    revision before it began to send (Retryable if the file is older: another member sent it, one that is behind);
+    `keys`: how many it counted at the file's revision.
     """
-    if facts.versions <= 0:
+    if facts.versions <= 0 or keys == 0:
         raise Refused(
             "etcd-backup-empty",
-            f"the snapshot holds no keys at all ({size} bytes, revision {facts.revision}): it is not kept",
+            f"the snapshot holds no keys at all ({facts.versions} versions, revision {facts.revision}): it is not kept",
             remedy="a cluster without a single key has nothing to back up; if it had some, see `agent etcd status`",
+        )
+    if keys is not None and keys > facts.versions:
+        raise Refused(
+            "etcd-backup-incomplete",
+            f"the member counts {keys} keys at revision {facts.revision}, but the snapshot holds {facts.versions} "
+            "versions of keys, old ones included: some are missing",
+            remedy="it is not kept. If the next one is like it, this member's database is damaged: "
+            "`agent etcd status`, `etcdctl endpoint hashkv --cluster`; replace the member by giving it an empty volume",
+        )
+    if facts.revision < at_least:
+        raise Retryable(
+            "etcd-backup-behind",
+            f"the snapshot is at revision {facts.revision}, but the member was at {at_least} before it was asked",
+            remedy="it is not kept, and another is taken; if it stays so, compare `agent etcd status` on all members",
+            after=60,
         )
     if previous and previous.token == token and facts.revision < previous.revision:
         raise Refused(

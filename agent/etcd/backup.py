@@ -55,7 +55,9 @@ class BackupTaker:
                     read_snapshot(self.clients, file, expected_bytes=status.database_bytes)
                 proof = prove(path)
                 generation, token = (record.generation, record.token) if record else (1, "")
-                facts = believable(self.tools.snapshot_facts(path), proof.size, self._previous(token), token)
+                facts = self.tools.snapshot_facts(path)
+                keys = count_keys(gateway, revision=facts.revision)
+                believable(facts, keys, self._previous(token), token, at_least=status.revision)
                 meta = BackupMeta(
                     cluster=self.cluster,
                     etcd=self.bucket.etcd,
@@ -65,7 +67,7 @@ class BackupTaker:
                     revision=facts.revision,
                     size=proof.size,
                     sha256=proof.sha256,
-                    keys=count_keys(gateway, revision=facts.revision),
+                    keys=keys,
                     versions=facts.versions,
                     members=_members(gateway),
                     member=f"{status.member_id:x}",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from units.errors import Fatal, Refused
+from units.errors import Fatal, Refused, Retryable
 from units.etcd_backup import (
     KEEP_ALL,
     KEEP_DAILY,
@@ -177,21 +177,40 @@ def facts(**changes: int) -> SnapshotFacts:
     return replace(SnapshotFacts(revision=100, versions=3, hash=1), **changes)
 
 
-def test_a_snapshot_without_keys_is_not_believed() -> None:
+def believed(
+    found: SnapshotFacts, *, keys: int | None = 2, previous: BackupMeta | None = None, at_least: int = 1
+) -> SnapshotFacts:
+    return believable(found, keys, previous, META.token, at_least=at_least)
+
+
+@pytest.mark.parametrize(("versions", "keys"), [(0, None), (3, 0)])
+def test_a_snapshot_without_keys_is_not_believed(versions: int, keys: int | None) -> None:
     with pytest.raises(Refused, match="no keys"):
-        believable(facts(versions=0), 1056, None, 1)
+        believed(facts(versions=versions), keys=keys)
+
+
+def test_a_snapshot_with_fewer_versions_than_there_were_keys_lacks_some() -> None:
+    assert believed(facts(versions=3), keys=3) == facts(versions=3)
+    assert believed(facts(versions=3), keys=None) == facts(versions=3), "compacted before they were counted"
+    with pytest.raises(Refused) as caught:
+        believed(facts(versions=3), keys=4)
+    assert caught.value.code == "etcd-backup-incomplete"
+
+
+def test_a_snapshot_is_no_older_than_the_moment_it_was_asked_for() -> None:
+    assert believed(facts(revision=100), at_least=100).revision == 100
+    with pytest.raises(Retryable) as caught:
+        believed(facts(revision=99), at_least=100)
+    assert caught.value.code == "etcd-backup-behind"
 
 
 def test_within_a_generation_revisions_only_grow() -> None:
-    assert believable(facts(revision=100), 1056, META, META.token).revision == 100
+    assert believed(facts(revision=100), previous=META).revision == 100
     with pytest.raises(Refused) as caught:
-        believable(facts(revision=99), 1056, META, META.token)
+        believed(facts(revision=99), previous=META)
     assert caught.value.code == "etcd-backup-older"
-    assert believable(facts(revision=99), 1056, META, "of another generation").revision == 99
-
-
-def test_no_size_is_too_large_to_be_believed() -> None:
-    assert believable(facts(), 100 * 1024**3, None, 1) == facts()
+    other = META.model_copy(update={"token": "of another generation"})
+    assert believed(facts(revision=99), previous=other).revision == 99
 
 
 def test_documents_survive_a_newer_writer_and_rubbish_is_named() -> None:
@@ -221,4 +240,4 @@ def test_a_cluster_made_anew_under_an_old_name_begins_at_revision_1_beside_the_o
     chosen = to_test(listed, None, NOW)
     assert chosen is not None
     assert chosen.revision == 40
-    assert believable(facts(revision=40), 1056, META, "token of the new one").revision == 40
+    assert believable(facts(revision=40), 3, META, "token of the new one", at_least=1).revision == 40

@@ -10,10 +10,11 @@ import pytest
 from agent.etcd.backup import BackupTaker
 from agent.etcd.bucket import BackupBucket
 from agent.etcd.snapshot import prove, workspace
+from agent.etcd.tools import EtcdTools
 from agent.etcd.trial import RestoreTester
 from tests.real_etcd.cluster import RealCluster
 from units.errors import Fatal, Refused, Retryable
-from units.etcd_backup import BackupMeta, is_due, parse_name
+from units.etcd_backup import BackupMeta, SnapshotFacts, is_due, parse_name
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +71,25 @@ def test_the_backups_of_a_cluster_that_had_this_name_before_refuse_nothing(
     s3.put(f"demo/etcd/main/backups/{backup.name}/meta.json", old.encode())
     one.put_many(1, 1)
     assert taker.take(None, "again").name == bucket.backups()[0].name
+
+
+class OldSnapshotToolsDouble(EtcdTools):
+    """etcdutl, of a file that is older than what the member had when it was asked."""
+
+    def snapshot_facts(self, path: Path) -> SnapshotFacts:
+        found = super().snapshot_facts(path)
+        return replace(found, revision=found.revision - 1)
+
+
+def test_a_snapshot_older_than_the_moment_it_was_asked_for_is_not_stored(
+    taker: BackupTaker, bucket: BackupBucket, one: RealCluster, tools: EtcdTools
+) -> None:
+    one.put_many(2, 1)
+    old = OldSnapshotToolsDouble(folders=(str(Path(tools.server).parent),))
+    with pytest.raises(Retryable) as caught:
+        replace(taker, tools=old).take(None, "test")
+    assert caught.value.code == "etcd-backup-behind"
+    assert bucket.backups() == ()
 
 
 def damaged(path: Path, how: str) -> None:
