@@ -1,9 +1,10 @@
-"""The screen of `agent certs`. Like `agent.status_screen` it loads rich, and only when somebody looks."""
+"""The screen of `agent certs`."""
 
 from datetime import UTC, datetime
 
 from agent.certificates import Inventory
-from agent.status_screen import new_console, print_expiring, table
+from agent.screen import Part, line, new_console, table
+from agent.status_screen import print_expiring
 from units.expiry import AUTHORITY_DAYS, LOW_LIFE, Life, expiring, life_left, short_path
 from units.status import CertificateState
 
@@ -12,8 +13,6 @@ _AUTHORITY_TITLES = ("trusts", "authority", "expires")
 
 
 def print_certificates(inventory: Inventory, now: datetime) -> None:
-    from rich.markup import escape
-
     console = new_console()
     leaves = [one for one in inventory.certificates if not one.authority]
     authorities = [one for one in inventory.certificates if one.authority]
@@ -25,37 +24,34 @@ def print_certificates(inventory: Inventory, now: datetime) -> None:
         console.print()
         console.print(table(_AUTHORITY_TITLES, [_authority_row(one, now) for one in authorities]))
     for path, problem in inventory.unreadable:
-        console.print(f"\n[bold red]{escape(path)}[/] cannot be read: {escape(problem)}")
+        console.print()
+        console.print(line((path, "bold red"), f" cannot be read: {problem}"))
         console.print("  -> agent diff says what the plan will do about it", style="bold")
     print_expiring(console, expiring(inventory.certificates, now))
 
 
-def _leaf_row(certificate: CertificateState, now: datetime) -> tuple[str, ...]:
-    from rich.markup import escape
-
+def _leaf_row(certificate: CertificateState, now: datetime) -> tuple[Part, ...]:
     left = life_left(certificate, now)
     due = bool(certificate.renews) and datetime.fromisoformat(certificate.renews) <= now
     colour = "red" if left.part < LOW_LIFE else "yellow" if due else "green"
     return (
-        escape(short_path(certificate.path)),
-        escape(certificate.subject),
-        escape(certificate.issuer),
+        short_path(certificate.path),
+        certificate.subject,
+        certificate.issuer,
         _end(certificate, left, colour),
-        f"[{colour}]due[/]" if due else _day(certificate.renews) or "-",
-        escape(" ".join(name.partition(":")[2] for name in certificate.alternative_names)) or "-",
+        ("due", colour) if due else _day(certificate.renews) or "-",
+        " ".join(name.partition(":")[2] for name in certificate.alternative_names) or "-",
     )
 
 
-def _authority_row(certificate: CertificateState, now: datetime) -> tuple[str, ...]:
-    from rich.markup import escape
-
+def _authority_row(certificate: CertificateState, now: datetime) -> tuple[Part, ...]:
     left = life_left(certificate, now)
     colour = "red" if left.days < AUTHORITY_DAYS else "yellow" if left.part < LOW_LIFE else "green"
-    return (escape(short_path(certificate.path)), escape(certificate.subject), _end(certificate, left, colour))
+    return (short_path(certificate.path), certificate.subject, _end(certificate, left, colour))
 
 
-def _end(certificate: CertificateState, left: Life, colour: str) -> str:
-    return f"[{colour}]{_day(certificate.not_after)} ({left.days} d)[/]"
+def _end(certificate: CertificateState, left: Life, colour: str) -> Part:
+    return f"{_day(certificate.not_after)} ({left.days} d)", colour
 
 
 def _day(text: str) -> str:

@@ -1,6 +1,6 @@
 """The screen of `agent status --timeline`: one line a phase, a bar where there is a terminal to draw it on."""
 
-from agent.status_screen import new_console, table
+from agent.screen import Part, line, new_console, table
 from units.status import BootTimeline, Span
 from units.timeline import AGENT, MACHINE, STEP, UNIT, axis_of, bar
 
@@ -10,8 +10,8 @@ _COLOUR = {MACHINE: "blue", UNIT: "cyan", AGENT: "green", STEP: "yellow"}
 
 def print_timeline(timeline: BootTimeline) -> None:
     console = new_console()
-    console.print(f"kernel started {timeline.kernel_started}; all times in seconds after it")
-    console.print(_outcome(timeline))
+    console.print(line(f"kernel started {timeline.kernel_started}; all times in seconds after it"))
+    console.print(line(*_outcome(timeline)))
     console.print()
     axis = axis_of(timeline)
     columns = ("", "phase", "begins", "seconds", *(("",) if console.is_terminal else ()))
@@ -19,22 +19,20 @@ def print_timeline(timeline: BootTimeline) -> None:
     console.print(table(columns, rows))
 
 
-def _outcome(timeline: BootTimeline) -> str:
+def _outcome(timeline: BootTimeline) -> tuple[Part, ...]:
     tries = f" at try {timeline.tries}" if timeline.tries > 1 else ""
     cpu = f"the agent's last run took {timeline.cpu_seconds:.2f} s of CPU"
     if timeline.ready is None:
-        return f"[yellow]not ready after {timeline.tries} {'try' if timeline.tries == 1 else 'tries'}[/]; {cpu}"
-    return f"ready [bold]{timeline.ready:.1f} s[/] after it{tries}; {cpu}"
+        return (f"not ready after {timeline.tries} {'try' if timeline.tries == 1 else 'tries'}", "yellow"), f"; {cpu}"
+    return "ready ", (f"{timeline.ready:.1f} s", "bold"), f" after it{tries}; {cpu}"
 
 
-def _row(span: Span, axis: tuple[float, float], *, bars: bool) -> tuple[str, ...]:
-    from rich.markup import escape
-
-    name = escape(f"  {span.name}" if span.kind == STEP else span.name)
+def _row(span: Span, axis: tuple[float, float], *, bars: bool) -> tuple[Part, ...]:
+    name = f"  {span.name}" if span.kind == STEP else span.name
     moment = span.begins == span.ends
     numbers = (f"{span.begins:8.2f}", "" if moment else f"{span.ends - span.begins:7.2f}")
     if not bars:
         return span.kind, name, *numbers
     before, cells = bar(span, axis, WIDTH)
     drawn = "|" if moment else "\u2501" * cells
-    return span.kind, name, *numbers, f"{' ' * before}[{_COLOUR.get(span.kind, 'white')}]{drawn}[/]"
+    return span.kind, name, *numbers, (f"{' ' * before}{drawn}", _COLOUR.get(span.kind, "white"))

@@ -18,7 +18,9 @@ def silent(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """`progress` is told each wait, and why, at each change and now and then: status, console and sd_notify show it."""
+    """`progress` is told each wait and why, at each change and now and then: `NAME: CODE: MESSAGE`, the code for looking
+    it up in docs/troubleshooting.md. Status, console and sd_notify show it.
+    """
 
     progress: Callable[[str], None] = silent
     monotonic: Callable[[], float] = time.monotonic
@@ -50,9 +52,10 @@ class Waits:
                 if left <= 0:
                     raise
                 now = self.monotonic()
-                if error.message != announced or now - at >= REMIND:
-                    self.progress(f"{name}: {error.message}")
-                    announced, at = error.message, now
+                said = f"{name}: {error.code}: {error.message}"
+                if said != announced or now - at >= REMIND:
+                    self.progress(said)
+                    announced, at = said, now
                 least = error.after or 0.0
             chosen = max(pause * random.uniform(0.5, 1.0), least * random.uniform(1.0, 1.25))  # noqa: S311  spreads load
             self.sleep(min(left, chosen))

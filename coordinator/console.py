@@ -9,18 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from units.errors import BootwrightError, Invalid
+from units.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
 PIPED_WIDTH = 200
-_KEPT = "\n\t"
-
-
-def printable(text: str) -> str:
-    """Without control characters: what nodes and bucket writers put into a text must not drive a terminal."""
-    return "".join(c if c.isprintable() or c in _KEPT else f"\\x{ord(c):02x}" for c in text)
 
 
 def plain(text: str, style: str = "") -> "Text":
@@ -35,13 +30,13 @@ def output() -> "Console":
 
     # Into a file or a pipe, rich would fold tables at 80 columns.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
-    return Console(highlight=False, width=width)
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def notes() -> "Console":
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def print_json(document: Any) -> None:
@@ -76,7 +71,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: 
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, title=plain(title, "table.title") if title else None, title_justify="left", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

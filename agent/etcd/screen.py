@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from agent.screen import Part, line, new_console, table
 from units.status import Condition, EtcdMemberState, EtcdState
 
 _MIB = 1024 * 1024
@@ -10,46 +11,42 @@ _LATE_BACKUP_SECONDS = 45 * 60
 
 
 def print_etcd(state: EtcdState, conditions: tuple[Condition, ...], now: datetime) -> None:
-    from rich.markup import escape
-    from rich.text import Text
-
-    from agent.status_screen import new_console, table
-
     console = new_console()
-    ready = "[green]ready[/]" if state.ready else "[red]NOT READY[/]"
-    console.print(f"[bold]etcd {state.name}[/]  {ready}  {escape(state.detail)}")
+    ready = ("ready", "green") if state.ready else ("NOT READY", "red")
+    console.print(line((f"etcd {state.name}", "bold"), "  ", ready, f"  {state.detail}"))
     console.print(
-        f"  member {state.member}, generation {state.generation or '?'}, leader {state.leader or 'none'}, "
-        f"term {state.term}, revision {state.revision}"
+        line(
+            f"  member {state.member}, generation {state.generation or '?'}, leader {state.leader or 'none'}, "
+            f"term {state.term}, revision {state.revision}"
+        )
     )
-    console.print(f"  volume {state.volume_id or '?'} on {state.device or '(not mounted)'}, {_fsync(state)}")
+    console.print(line(f"  volume {state.volume_id or '?'} on {state.device or '(not mounted)'}, ", *_fsync(state)))
     if state.volume_bytes:
         free, reserve = state.free_bytes // _MIB, state.reserve_bytes // _MIB
-        console.print(f"  {free} of {state.volume_bytes // _MIB} MiB free, {reserve} MiB more in reserve")
+        console.print(line(f"  {free} of {state.volume_bytes // _MIB} MiB free, {reserve} MiB more in reserve"))
     for given in state.given_up:
-        console.print(Text(f"  given up for room: {given}", style="yellow"))
+        console.print(line(f"  given up for room: {given}", style="yellow"))
     if state.alarms:
-        console.print(Text(f"  alarms: {', '.join(state.alarms)}", style="bold red"))
+        console.print(line(f"  alarms: {', '.join(state.alarms)}", style="bold red"))
     if state.members:
         titles = ("member", "state", "version", "behind", "database", "in use", "id")
         console.print(table(titles, [_row(member, state.leader) for member in state.members]))
-    console.print(Text(f"  {_backup(state, now)}", style="" if state.backup else "bold red"))
+    console.print(line(f"  {_backup(state, now)}", style="" if state.backup else "bold red"))
     if state.backup_problem:
-        console.print(Text(f"  {state.backup_problem}", style="bold red"))
+        console.print(line(f"  {state.backup_problem}", style="bold red"))
     for condition in conditions:
-        console.print(Text(f"{condition.code}: {condition.message}", style="bold red"))
-        console.print(Text(f"  -> {condition.remedy}", style="bold"))
+        console.print(line(f"{condition.code}: {condition.message}", style="bold red"))
+        console.print(line(f"  -> {condition.remedy}", style="bold"))
 
 
-def _row(member: EtcdMemberState, leader: str) -> tuple[str, ...]:
-    from rich.markup import escape
-
+def _row(member: EtcdMemberState, leader: str) -> tuple[Part, ...]:
+    shown: Part
     if not member.healthy:
-        shown = f"[red]{escape(member.detail or 'not healthy')}[/]"
+        shown = member.detail or "not healthy", "red"
     elif member.learner:
-        shown = "[yellow]learner[/]"
+        shown = "learner", "yellow"
     else:
-        shown = "[green]leader[/]" if member.name == leader else "[green]follower[/]"
+        shown = "leader" if member.name == leader else "follower", "green"
     return (
         member.name or "(never started)",
         shown,
@@ -61,11 +58,11 @@ def _row(member: EtcdMemberState, leader: str) -> tuple[str, ...]:
     )
 
 
-def _fsync(state: EtcdState) -> str:
+def _fsync(state: EtcdState) -> tuple[Part, ...]:
     if state.fsync_p99_ms is None:
-        return "no word of its disk"
+        return ("no word of its disk",)
     colour = "green" if state.fsync_p99_ms < _SLOW_FSYNC_MS else "red"
-    return f"fsync p99 [{colour}]{state.fsync_p99_ms} ms[/]"
+    return "fsync p99 ", (f"{state.fsync_p99_ms} ms", colour)
 
 
 def _backup(state: EtcdState, now: datetime) -> str:

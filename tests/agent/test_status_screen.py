@@ -4,9 +4,26 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
+from agent.certificates import Inventory
+from agent.certs_screen import print_certificates
+from agent.doctor.finding import Examined, Finding
+from agent.doctor.screen import print_diagnosis
+from agent.etcd.screen import print_etcd
 from agent.status_screen import print_screen
-from units.status import NodeStatus
+from agent.timeline_screen import print_timeline
+from units.status import (
+    BootTimeline,
+    CertificateState,
+    Condition,
+    EtcdMemberState,
+    EtcdState,
+    NodeStatus,
+    Phase,
+    ResourceState,
+    Span,
+)
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LIVE: dict[str, Any] = {
@@ -123,3 +140,90 @@ def test_it_says_which_manifest_runs_and_why(capsys: pytest.CaptureFixture[str])
     assert "manifest abababababab (candidate): wave 1 [of 5] is open" in out
     assert "drifted" not in out
     assert "drifted: file:/etc/motd" in shown(capsys, stage="ready", drift=["file:/etc/motd"])
+
+
+HOSTILE = "[/var/lib/etcd] [fd00::1] [red]x[/red] :boom: \x1b[2Jend\\\\"
+SHOWN = HOSTILE.replace("\x1b", "\\x1b")
+
+
+def hostile(model: type[BaseModel], **fields: Any) -> Any:
+    """Every plain text that the model has room for says something nasty."""
+    for name, field in model.model_fields.items():
+        if name not in fields and field.annotation is str:
+            fields[name] = HOSTILE
+    return model.model_construct(**fields)
+
+
+def test_whatever_a_status_says_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    status = hostile(
+        NodeStatus,
+        drift=(HOSTILE,),
+        metadata={HOSTILE: 1},
+        versions={HOSTILE: HOSTILE},
+        conditions=(hostile(Condition),),
+        phases=(hostile(Phase, seconds=1.0),),
+        resources=(hostile(ResourceState), hostile(ResourceState, status="failed")),
+        certificates=(hostile(CertificateState, not_after="2027-06-01T00:00:00Z", days_left=364, life_left=0.9),),
+        choice="stable",
+        serial=7,
+    )
+    live = {
+        **LIVE,
+        "machine": {**LIVE["machine"], "disks_used_percent": {HOSTILE: 10.0}},
+        "units": {HOSTILE: HOSTILE},
+        "health": {HOSTILE: HOSTILE},
+        "etcd": [{**LIVE["etcd"][0], "name": HOSTILE, "ready": False, "detail": HOSTILE, "leader": HOSTILE}],
+    }
+    print_screen(status, live, NOW)
+    out = unfolded(capsys)
+    assert "\x1b" not in out, "nothing that a status says reaches the terminal as more than text"
+    for line in (
+        f"waiting: {SHOWN}",
+        f"drifted: {SHOWN}",
+        f"trust {SHOWN}",
+        f"failed: {SHOWN}",
+        f"-> {SHOWN}",
+        f"of group {SHOWN}",
+        f"{SHOWN} 10 % full",
+        f"etcd {SHOWN}",
+        f"phases: {SHOWN}",
+    ):
+        assert unfolded_text(line) in out, line
+
+
+def test_a_wait_for_a_path_in_brackets_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    waiting = "waiting for the volume of etcd main: volume-held: held by i-2 at [/var/lib] and [fd00::1]"
+    assert f"waiting: {waiting}" in shown(capsys, stage="booting", waiting_for=waiting)
+
+
+def test_every_screen_shows_hostile_text_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    print_etcd(
+        hostile(EtcdState, ready=False, members=(hostile(EtcdMemberState),), alarms=(HOSTILE,), backup="", verified=""),
+        (hostile(Condition),),
+        NOW,
+    )
+    out = unfolded(capsys)
+    assert out.count(unfolded_text(SHOWN)) >= 9
+    leaf = hostile(CertificateState, not_after="2027-06-01T00:00:00Z", days_left=3, life_left=0.9, not_before="")
+    leaf = leaf.model_copy(update={"renews": "", "alternative_names": (f"DNS:{HOSTILE}",)})
+    authority = leaf.model_copy(update={"authority": True})
+    print_certificates(Inventory((leaf, authority), ((HOSTILE, HOSTILE),)), NOW)
+    out += unfolded(capsys)
+    assert unfolded_text(f"{SHOWN} cannot be read: {SHOWN}") in out
+    span = hostile(Span, begins=0.0, ends=1.0)
+    print_timeline(hostile(BootTimeline, spans=(span, span), ready=None))
+    out += unfolded(capsys)
+    finding = Finding("fail", found=HOSTILE, code=HOSTILE, fix=HOSTILE)
+    print_diagnosis((Examined(HOSTILE, finding, 0.1),))
+    out += unfolded(capsys)
+    assert unfolded_text(f"{SHOWN}: {SHOWN}") in out
+    assert "\x1b" not in out
+
+
+def unfolded(capsys: pytest.CaptureFixture[str]) -> str:
+    return unfolded_text(capsys.readouterr().out)
+
+
+def unfolded_text(text: str) -> str:
+    """Tables fold long cells wherever they like."""
+    return "".join(text.split())

@@ -164,7 +164,7 @@ def test_a_skewed_clock_is_told_with_both_times(scripted, server, answer) -> Non
 def test_a_busy_s3_is_asked_again_until_it_answers(scripted, server, answer, said) -> None:
     server.script(answer(503, xml("SlowDown")), answer(500), answer(200, b"ok"))
     assert scripted.get("k", max_bytes=2).body == b"ok"
-    assert said[0].startswith("S3 GET k: S3 is busy (503 SlowDown)")
+    assert said[0].startswith("S3 GET k: s3-slow-down: S3 is busy (503 SlowDown)")
 
 
 def test_expired_credentials_are_renewed_and_the_request_goes_on(server, answer, waits) -> None:

@@ -11,8 +11,8 @@ def test_an_attempt_that_works_never_sleeps(waits: Waits, clock, said) -> None:
     assert (clock.sleeps, said) == ([], [])
 
 
-def test_a_wait_is_announced_once_with_its_name_and_reason(waits: Waits, said) -> None:
-    left = [Retryable("x", "not attached"), Retryable("x", "not attached"), "done"]
+def test_a_wait_is_announced_once_with_its_name_its_code_and_its_reason(waits: Waits, said) -> None:
+    left = [Retryable("volume-held", "held by i-2"), Retryable("volume-held", "held by i-2"), "done"]
 
     def attempt() -> str:
         item = left.pop(0)
@@ -21,7 +21,7 @@ def test_a_wait_is_announced_once_with_its_name_and_reason(waits: Waits, said) -
         return item
 
     assert waits.until("attaching vol-1", attempt, limit=10) == "done"
-    assert said == ["attaching vol-1: not attached"]
+    assert said == ["attaching vol-1: volume-held: held by i-2"]
 
 
 def test_a_wait_ends_at_its_limit_with_the_last_error(waits: Waits, clock) -> None:
@@ -65,7 +65,7 @@ def test_a_long_wait_is_said_again_now_and_then_for_whoever_missed_it() -> None:
     with pytest.raises(Retryable):
         waits.until("the volume", attempt, limit=60.0)
     assert 4 <= len(said) <= 7
-    assert set(said) == {"the volume: still attached to i-2"}
+    assert set(said) == {"the volume: not-yet: still attached to i-2"}
 
 
 @pytest.mark.parametrize("after", [2.0, 10.0, 60.0])
