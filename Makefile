@@ -35,6 +35,7 @@ test: setup lint ## everything: lint, types, imports, all tests, the lab, the wh
 	@$(MAKE) --no-print-directory wheel
 
 nightly: setup images ## the lab's longest tests: etcd through every loss, renewals through the years, 20 seeds of formation
+	@$(AS_ROOT) $(PY) -m tests.lab.stock --prepared debian-12
 	$(AS_ROOT) BOOTWRIGHT_LAB_SEEDS=20 BOOTWRIGHT_ETCD_SEEDS=20 $(PYTEST) -m "nightly" tests/lab
 	$(AS_ROOT) BOOTWRIGHT_LAB_SEEDS=20 BOOTWRIGHT_ETCD_SEEDS=20 $(PYTEST) tests/lab/test_etcd_formation.py tests/etcd_machines
 
@@ -43,6 +44,7 @@ images: ## what the lab's machines boot; the lab's own networks have no way to a
 	@$(AS_ROOT) $(PY) -m tests.lab.image
 	@$(AS_ROOT) $(PY) -m tests.lab.stock
 	@$(AS_ROOT) $(PY) -m tests.lab.stock --prepared
+	@$(AS_ROOT) $(PY) -m tests.lab.chroot
 
 test-fast: setup-fast ## the tests that need neither root nor machines, in under a minute
 	$(PYTEST) -n 2 -q -m "not lab and not root and not slow" tests/pki tests/units tests/agent tests/coordinator

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.lab.bases import DEBIAN_13, Base
 from tests.lab.kubernetes.provide import provide
 from tests.lab.region.client import LabError, RemoteMachine
 from tests.lab.region.ledger import LOCK
@@ -143,9 +144,14 @@ def live_cluster(
     *,
     edit_spec: Callable[[str], str] = str,
     before_publish: Callable[[Scenario], None] = lambda _: None,
+    built_of: Base | None = None,
 ) -> Iterator[Scenario]:
-    """Two groups, published: the demo's control plane, and workers. Ends the lab, whatever happens inside."""
-    scenario = Scenario(directory, provide(KEPT), Screen())
+    """Two groups, published: the demo's control plane, and workers. Ends the lab, whatever happens inside.
+
+    built_of: machines boot the AMI that Packer builds of that base, and not the baked image.
+    """
+    by_packer = built_of is not None
+    scenario = Scenario(directory, provide(KEPT), Screen(), by_packer=by_packer, base=built_of or DEBIAN_13)
     scenario.edit_spec = edit_spec
     try:
         _up_when_the_bridge_is_free(scenario)

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import cache, image, stock, wheelhouse
+from tests.lab import cache, image, releases, stock, wheelhouse
 from tests.lab.bases import BASES, DEBIAN_13, Base
 from tests.lab.progress import step
 from tests.lab.region.client import LabClient
@@ -81,6 +81,16 @@ def bundle(target: Path, assets: Sequence[tuple[Path, str]]) -> Path:
     return target
 
 
+def pins(base: Base, scratch: Path) -> dict[str, str]:
+    """Packer's variables for what the base needs pinned; their releases go to scratch/assets, where it looks."""
+    variables = {}
+    for one in releases.of_debian_13(scratch / "releases", base.pinned):
+        (scratch / "assets" / one.path.name).symlink_to(one.path)
+        sha256 = cache.sha256_of(one.path)
+        variables[one.name.lower()] = f'{{version="{one.version}",sha256={{amd64="{sha256}"}}}}'
+    return variables
+
+
 def packer_build(lab: LabClient, folder: Path, variables: Mapping[str, str]) -> Outcome:
     """`packer build` of a template against the lab's EC2, from the image that the region was started with."""
     outputs = lab.outputs
@@ -116,7 +126,7 @@ def build(assets: Sequence[tuple[Path, str]] = (), base: Base = DEBIAN_13) -> im
     """
     source = stock.stock(prepared=True, base=base)
     with cache.locked("packer-image"):
-        record = cache.folder("packer-builds") / f"{_key(source, assets)}.json"
+        record = cache.folder("packer-builds") / f"{_key(base, source, assets)}.json"
         if record.exists():
             known = json.loads(record.read_text())
             if Path(known["path"]).exists():
@@ -136,6 +146,7 @@ def _built(base: Base, source: image.Image, assets: Sequence[tuple[Path, str]]) 
             "base": base.name,
             "wheelhouse": str(wheels(Path(scratch) / "wheelhouse", base)),
             "assets": str(bundle(Path(scratch) / "assets", assets)),
+            **pins(base, Path(scratch)),
         }
         with Lab(Path(scratch) / "lab", RegionSettings(image_id=source.id, balancer=False)) as lab:
             outcome = packer_build(lab, folder, variables)
@@ -149,10 +160,11 @@ def _built(base: Base, source: image.Image, assets: Sequence[tuple[Path, str]]) 
     return made
 
 
-def _key(source: image.Image, assets: Sequence[tuple[Path, str]]) -> str:
+def _key(base: Base, source: image.Image, assets: Sequence[tuple[Path, str]]) -> str:
     code = (path for name in wheelhouse.DISTRIBUTION if (path := cache.CHECKOUT / name).exists())
     digests = sorted(sha256 for _, sha256 in assets)
-    return cache.digest(source.id, image.PACKER, wheelhouse.LOCK, *code, *digests)[:16]
+    pinned = (image.packages_layer().key, *base.pinned) if base.pinned else ()
+    return cache.digest(source.id, image.PACKER, wheelhouse.LOCK, *code, *pinned, *digests)[:16]
 
 
 def _note_use(path: Path) -> None:

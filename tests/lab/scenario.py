@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.lab import image, packer
+from tests.lab.bases import DEBIAN_13, Base
 from tests.lab.kubernetes.provide import Provided
 from tests.lab.kubernetes.view import KubernetesView, NoAnswer
 from tests.lab.region import lab as region
@@ -87,10 +89,18 @@ class StepFailed(RuntimeError):
 class Scenario:
     """`directory` holds the lab's run directory, the spec and the operator's keys."""
 
-    def __init__(self, directory: Path, provided: Provided, screen: Screen, *, by_packer: bool = False) -> None:
-        """by_packer: machines boot the AMI that `packer build` makes, and not the one that is baked in a chroot."""
+    def __init__(
+        self,
+        directory: Path,
+        provided: Provided,
+        screen: Screen,
+        *,
+        by_packer: bool = False,
+        base: Base = DEBIAN_13,
+    ) -> None:
+        """by_packer: machines boot the AMI that `packer build` makes of `base`, and not what is baked in a chroot."""
         self.directory = directory
-        self._build = packer.build if by_packer else image.bake
+        self._build = partial(packer.build, base=base) if by_packer else image.bake
         self._how = "packer build packer/" if by_packer else "packer/install.sh"
         self.provided = provided
         self.screen = screen
