@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from units.etcd_conditions import failed_test
 from units.status import Condition, EtcdState
 
 pytestmark = pytest.mark.slow
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 RECORD = BootstrapRecord(state="established", generation=1, token="token-g1", volumes={}, created_by="i-1")
 
 
@@ -180,3 +181,19 @@ def test_what_is_wrong_with_each_cluster_is_told(here: EtcdHere) -> None:
         "events",
     ]
     assert sum(one.code == "etcd-care-failed" for one in node.published) >= 2
+
+
+@pytest.mark.parametrize(
+    ("verified_at", "shown"),
+    [
+        ((NOW - timedelta(hours=5)).isoformat(), "X was restored as a test 5 h ago\n"),
+        ((NOW - timedelta(hours=50)).isoformat(), "X was restored as a test 50 h ago (LATE)"),
+        ("rubbish", "X was restored as a test\n"),
+    ],
+)
+def test_the_screen_tells_how_long_ago_a_backup_was_tested(
+    verified_at: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = EtcdState(name="main", ready=True, backup="X", backup_at=NOW.isoformat(), verified="X")
+    print_etcd(state.model_copy(update={"verified_at": verified_at}), (), NOW)
+    assert shown in "\n".join(line.rstrip() for line in capsys.readouterr().out.splitlines()) + "\n"
