@@ -45,7 +45,7 @@ systemctl reset-failed bootwright-boot.service || true
 systemctl start --no-block bootwright-boot.service
 """
 
-# What both roles start, and what a control plane does for its volume and the account of etcd.
+# What both roles start, and what a control plane does for its volume; etcd's account comes with its package.
 EVERYWHERE = {
     "systemctl show",
     "systemctl daemon-reload",
@@ -54,7 +54,7 @@ EVERYWHERE = {
     "ctr images list",
 }
 VOLUME = {"blkid", "wipefs", "mkfs.ext4", "e2fsck", "mount"}
-CONTROL_PLANE = EVERYWHERE | VOLUME | {"groupadd", "useradd"}
+CONTROL_PLANE = EVERYWHERE | VOLUME
 
 
 @pytest.fixture(scope="module")

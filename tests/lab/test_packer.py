@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.agent.linux.archives import docker_archive
 from tests.lab import image, packer
 from tests.lab.cache import CHECKOUT
 from tests.lab.region.client import RemoteMachine
@@ -28,13 +29,16 @@ pytestmark = [
 BOOT_SECONDS = 300.0
 ASSET = b"#!/bin/sh\necho an asset that the build was given\n"
 SHA256 = hashlib.sha256(ASSET).hexdigest()
+PAUSE = "registry.k8s.io/pause:3.10.2"
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> image.Image:
-    asset = tmp_path_factory.mktemp("assets") / "tool"
+    folder = tmp_path_factory.mktemp("assets")
+    asset = folder / "tool"
     asset.write_bytes(ASSET)
-    return packer.build([(asset, SHA256)])
+    archive = docker_archive(folder / "pause.tar", PAUSE)
+    return packer.build([(asset, SHA256), (archive, hashlib.sha256(archive.read_bytes()).hexdigest())])
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +82,10 @@ def test_the_bill_of_materials_names_packages_libraries_and_assets(disk: Path) -
     names = {component["purl"].split("@")[0] for component in bill["components"]}
     assert {"pkg:deb/debian/containerd", "pkg:pypi/bootwright", "pkg:pypi/cryptography"} <= names
     assert any(hashed["content"] == SHA256 for one in bill["components"] for hashed in one.get("hashes", ()))
-    assert json.loads((disk / "opt/bootwright/image.json").read_text())["base"] == "debian-13"
+    assert "pkg:oci/pause" in names
+    record = json.loads((disk / "opt/bootwright/image.json").read_text())
+    assert record["base"] == "debian-13"
+    assert [one["reference"] for one in record["images"]] == [PAUSE]
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +114,7 @@ SABOTAGE = {
     "rm /opt/bootwright/sbom.json": "sbom.json does not say what is in the image",
     'sed -i \'s/"runc": ".*"/"runc": "9.9.9"/\' /opt/bootwright/image.json': "runc is recorded as 9.9.9",
     "rm /etc/chrony/chrony.conf": "chrony does not ask Amazon's clock",
+    "rm -r /var/lib/containerd/io.containerd.metadata.v1.bolt": f"containerd does not hold {PAUSE} as",
     "systemctl enable -q containerd.service": "containerd.service is enabled",
     "rm /etc/ssh/sshd_config.d/10-bootwright.conf": "sshd takes passwords",
 }
