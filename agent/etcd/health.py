@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
+from agent.aws.http import Timeouts
 from agent.etcd.admin import EtcdClients, look_at
-from agent.etcd.maintenance import member_status
+from agent.etcd.maintenance import LEARNER, member_status
 from units.errors import BootwrightError
 from units.host import Probes
 from units.paths import authority_bundle, pem
+
+_ASK = Timeouts(connect=1.5, read=3.0, total=4.0)  # a screen waits for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +44,18 @@ def etcd_health(
     name: str, *, client_port: int, metrics_port: int, probes: Probes, clients: EtcdClients | None = None
 ) -> EtcdHealth:
     """Never raises: an etcd that cannot be asked is what status is for."""
-    if said := readiness(name, metrics_port, probes):
-        return EtcdHealth(name, ready=False, detail=said)
+    said = readiness(name, metrics_port, probes)
     clients = clients or local_clients(client_port)
     try:
         with clients.gateway() as gateway:
-            own = member_status(gateway)
+            own = member_status(gateway, timeouts=_ASK)
+            if own.learner:  # which since 3.5.19 says so itself, among much else
+                return EtcdHealth(name, ready=False, detail=LEARNER, version=own.version)
+            if said:
+                return EtcdHealth(name, ready=False, detail=said)
             look = look_at(clients, gateway, linearizable=False)
     except BootwrightError as error:
-        return EtcdHealth(name, ready=False, detail=f"the port is ready, but a client is refused: {error}")
+        return EtcdHealth(name, ready=False, detail=said or f"the port is ready, but a client is refused: {error}")
     names = {seen.member.id: seen.member.name for seen in look.members}
     return EtcdHealth(
         name,

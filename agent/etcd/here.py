@@ -24,6 +24,11 @@ class EtcdHere:
     quota_bytes: int
 
     @property
+    def voting(self) -> EtcdClients:
+        """Who is asked what a learner does not answer, when this machine's member is one."""
+        return self.all.at(*(url for url in self.all.urls if url not in self.own.urls))
+
+    @property
     def unit(self) -> str:
         return f"bootwright-etcd-{self.name}.service"
 

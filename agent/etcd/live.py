@@ -9,7 +9,7 @@ from agent.etcd.bucket import BackupBucket
 from agent.etcd.care import cared
 from agent.etcd.gateway import Gateway
 from agent.etcd.here import EtcdHere
-from agent.etcd.maintenance import Alarm, list_alarms, member_status
+from agent.etcd.maintenance import LEARNER, Alarm, list_alarms, member_status
 from agent.etcd.metrics import FSYNC, quantile, read_metrics
 from agent.etcd.room import measure, read_note
 from agent.volume_memory import VolumeMemory
@@ -39,6 +39,7 @@ def look_live(here: EtcdHere, now: datetime, *, device: str = "", volume_id: str
     try:
         with here.own.gateway() as gateway:
             own = member_status(gateway)
+        with (here.voting if own.learner else here.own).gateway() as gateway:
             look = look_at(here.all, gateway, linearizable=False)
             alarms = _alarms(gateway) if _decides(look) else ()
     except BootwrightError as error:
@@ -52,6 +53,8 @@ def look_live(here: EtcdHere, now: datetime, *, device: str = "", volume_id: str
         since=seen,
     )
     state = _filled(base, look, alarms, own.leader, own.term)
+    if own.learner and _decides(look):
+        state = state.model_copy(update={"ready": False, "detail": LEARNER})
     silent = () if _decides(look) else (no_quorum(here.name, state.detail, seen),)
     return Live(state, (*told, *silent, *disk))
 

@@ -12,6 +12,8 @@ from units.errors import Retryable
 AlarmKind = Literal["NOSPACE", "CORRUPT"]
 
 _SLOWEST_DEFRAGMENTATION = 5_000_000
+# A learner gives no list of members and no keys: whoever looks asks another one.
+LEARNER = "this member is a learner: it catches up with the others, and votes and serves after that"
 _WHOLE_KEYSPACE = {"key": encoded(b"\0"), "range_end": encoded(b"\0")}
 
 

@@ -69,10 +69,12 @@ def _fsync(state: EtcdState) -> tuple[Part, ...]:
 def _backup(state: EtcdState, now: datetime) -> str:
     if not state.backup:
         return "no backup is known"
-    tested = f"; {state.verified} was restored as a test{_tested_ago(state, now)}" if state.verified else "; none was tested"
+    tested = (
+        f"{state.verified} was restored as a test{_tested_ago(state, now)}" if state.verified else "none was tested"
+    )
     age = (now - datetime.fromisoformat(state.backup_at)).total_seconds()
     late = " (LATE)" if age > _LATE_BACKUP_SECONDS else ""
-    return f"last backup {state.backup}, {int(age // 60)} min ago{late}{tested}"
+    return f"last backup {state.backup}, {int(age // 60)} min ago{late}; {tested}"
 
 
 def _tested_ago(state: EtcdState, now: datetime) -> str:

@@ -1,20 +1,23 @@
 """The care of real members: room made in the right order, leadership handed on, corruption left to a person."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from agent.etcd.admin import EtcdClients
+from agent.etcd.admin import EtcdClients, GatewayAdmin
 from agent.etcd.care import Carer, step_down
 from agent.etcd.gateway_errors import EtcdRefusal
+from agent.etcd.health import etcd_health
 from agent.etcd.here import EtcdHere
 from agent.etcd.keys import Keys
 from agent.etcd.live import late_backup, look_live
 from agent.etcd.maintenance import Alarm, disarm, list_alarms, member_status
 from agent.etcd.metrics import quantile
 from agent.etcd.wire import encoded
+from agent.linux.probes import LoopbackProbes
 from agent.waits import Waits
 from tests.real_etcd.cluster import RealCluster, real_cluster
 from units.errors import Retryable
@@ -179,6 +182,44 @@ def test_a_look_at_an_etcd_that_is_down_says_so(three: RealCluster) -> None:
     assert not live.state.ready
     assert "no member of etcd answers" in live.state.detail
     assert [one.code for one in live.conditions] == ["etcd-no-quorum"]
+
+
+def becomes_a_learner(cluster: RealCluster, name: str) -> None:
+    """Its data is gone, and it begins anew; nobody lets it vote yet."""
+    others = clients_of(cluster, *(other for other in cluster.members if other != name))
+    cluster.kill(name)
+    shutil.rmtree(cluster.members[name].data)
+    with others.gateway() as gateway:
+        admin = GatewayAdmin(others, gateway)
+        gone = next(one.id for one in admin.view().members if one.name == name)
+        admin.remove(gone)
+        url = cluster.members[name].peer_url
+        Waits().until("add", lambda: admin.add_learner(url), limit=30.0, on=EtcdRefusal)
+    cluster.start(name, state="existing")
+
+    def runs() -> None:
+        with clients_of(cluster, name).gateway() as gateway:
+            if not member_status(gateway).leader:
+                raise Retryable("not-yet", "it knows no leader")
+
+    Waits().until("the learner", runs, limit=60.0, on=Retryable)
+
+
+def test_a_learner_says_that_it_is_one_and_claims_no_lost_quorum(three: RealCluster) -> None:
+    becomes_a_learner(three, "b")
+    live = look_live(here_of(three, "b"), datetime.now(UTC))
+    assert live.conditions == ()
+    assert (live.state.ready, live.state.leader) == (False, three.leader())
+    assert "this member is a learner" in live.state.detail
+    assert [one.name for one in live.state.members if one.learner] == ["b"]
+    member = three.members["b"]
+    ports = {"client_port": member.client_port, "metrics_port": member.metrics_port}
+    health = etcd_health("main", **ports, probes=LoopbackProbes(), clients=clients_of(three, "b"))
+    assert not health.ready
+    assert "this member is a learner" in health.detail
+    three.kill("a", "c")
+    alone = look_live(here_of(three, "b"), datetime.now(UTC))
+    assert [one.code for one in alone.conditions] == ["etcd-no-quorum"]
 
 
 METRICS = """\
