@@ -94,8 +94,11 @@ class EtcdAccess(Protocol):
     def admin(self, etcd: str, client_urls: Sequence[str]) -> AbstractContextManager[EtcdAdmin]:
         """Makes no call by itself. `client_urls` are tried in order."""
 
-    def backup(self, etcd: str, client_urls: Sequence[str], reason: str) -> str:
-        """Take a snapshot, prove it whole, store it; the backup's name. Raises if there is any doubt about it."""
+    def backup(self, etcd: str, client_urls: Sequence[str], reason: str, *, young: float = 0.0) -> str:
+        """Take a snapshot, prove it whole, store it; the backup's name. Raises if there is any doubt about it.
+
+        `young`: a backup of this generation that is at most so many seconds old is as good as another.
+        """
 
     def versions(self, etcd: str, client_urls: Sequence[str]) -> tuple[str, ...]:
         """`3.5.16` of each member that answers, all asked at once, within seconds. Those that do not are left out."""
@@ -107,8 +110,8 @@ class NoEtcd:
     def admin(self, etcd: str, client_urls: Sequence[str]) -> AbstractContextManager[EtcdAdmin]:
         raise self._refusal(etcd, client_urls)
 
-    def backup(self, etcd: str, client_urls: Sequence[str], reason: str) -> str:
-        raise self._refusal(etcd, client_urls, reason)
+    def backup(self, etcd: str, client_urls: Sequence[str], reason: str, *, young: float = 0.0) -> str:
+        raise self._refusal(etcd, client_urls, reason, young)
 
     def versions(self, etcd: str, client_urls: Sequence[str]) -> tuple[str, ...]:
         """A machine without a client cannot be told otherwise by anybody."""

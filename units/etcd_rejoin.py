@@ -29,6 +29,7 @@ from units.volume_choice import Refuse, Wait
 LOCK = "membership"  # one change of members at a time in a cluster, whoever makes it
 PROMOTE_SECONDS = 600.0  # a learner fetches the whole database first: 8 GiB at 20 MB/s is 410 s
 _PAUSE = 1.0
+_YOUNG_SECONDS = 300.0  # a backup of the run before, which a power cut ended, still tells of what there is
 _STEPS = 12  # record, remove, add, start: each a few times
 
 
@@ -63,6 +64,7 @@ class Rejoin:
         if stop := may_replace(self.lost, self._record(host)[0]):
             raise _waits(stop)
         check_members(host, self.etcd, self.urls.clients_but(self.held.member))
+        backed_up = False
         with self._admin(host) as admin, admin.locked(LOCK):
             for _step in range(_STEPS):
                 record, etag = self._record(host)
@@ -72,7 +74,12 @@ class Rejoin:
                         return record
                     case RecordVolume():
                         self._back_up(host)
+                        backed_up = True
                         host.records.replace(record_key(self.etcd), step.record.encode(), etag)
+                    case Remove() | AddLearner() if not backed_up:
+                        # The run that wrote the record was cut off, who knows how long ago. Then look again.
+                        self._back_up(host, young=_YOUNG_SECONDS)
+                        backed_up = True
                     case Remove():
                         admin.remove(step.member_id)
                     case AddLearner():
@@ -105,10 +112,10 @@ class Rejoin:
                     raise Retryable("etcd-learner-behind", f"member {self.held.member!r} does not vote yet: {said}")
                 host.clock.wait(_PAUSE, f"etcd {self.etcd}: {self.held.member} catches up as a learner ({said})")
 
-    def _back_up(self, host: Host) -> None:
+    def _back_up(self, host: Host, *, young: float = 0.0) -> None:
         reason = f"before member {self.held.member} is replaced"
         host.clock.wait(0.0, f"etcd {self.etcd}: backup {reason}")
-        host.etcd.backup(self.etcd, self.urls.clients_but(self.held.member), reason)
+        host.etcd.backup(self.etcd, self.urls.clients_but(self.held.member), reason, young=young)
 
     def _record(self, host: Host) -> tuple[BootstrapRecord, str]:
         key = record_key(self.etcd)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent.aws.s3 import S3
 from agent.etcd.admin import EtcdClients, GatewayAdmin, versions_at
@@ -11,6 +11,7 @@ from agent.etcd.bucket import BackupBucket
 from agent.etcd.tools import EtcdTools
 from agent.records import S3Records
 from units.bootstrap_record import BootstrapRecord, decode_record, record_key
+from units.etcd_backup import CLOCKS_DIFFER, newest_of
 from units.etcd_members import EtcdAdmin
 from units.paths import authority_bundle, pem
 
@@ -28,8 +29,18 @@ class NodeEtcd:
         del etcd
         return _admin(self.clients(client_urls))
 
-    def backup(self, etcd: str, client_urls: Sequence[str], reason: str) -> str:
-        return self.taker(etcd, client_urls).take(self.record(etcd), reason).name
+    def backup(self, etcd: str, client_urls: Sequence[str], reason: str, *, young: float = 0.0) -> str:
+        record = self.record(etcd)
+        known = self._young(etcd, record, timedelta(seconds=young)) if record and young else None
+        return known or self.taker(etcd, client_urls).take(record, reason).name
+
+    def _young(self, etcd: str, record: BootstrapRecord, most: timedelta) -> str | None:
+        bucket, now = self.bucket(etcd), self._now()
+        newest = newest_of(bucket.backups(), now)
+        if newest is None or not -CLOCKS_DIFFER <= now - newest.taken <= most:
+            return None
+        meta = bucket.meta(newest.name)
+        return newest.name if meta and meta.token == record.token else None
 
     def versions(self, etcd: str, client_urls: Sequence[str]) -> tuple[str, ...]:
         del etcd

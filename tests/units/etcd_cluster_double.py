@@ -23,6 +23,7 @@ class EtcdClusterDouble:
     asked: list[tuple[str, ...]] = field(default_factory=list)
     next_id: int = 100
     runs: dict[str, str] = field(default_factory=dict)  # member -> its version; nobody tells if this is empty
+    young: bool = False  # there is a backup that was taken just now
     behind: int = 0  # how many times a promotion is refused
 
     @classmethod
@@ -47,8 +48,9 @@ class EtcdClusterDouble:
         self.asked.append(tuple(client_urls))
         yield self
 
-    def backup(self, etcd: str, client_urls: Sequence[str], reason: str) -> str:
-        self._changes(f"backup {reason}")
+    def backup(self, etcd: str, client_urls: Sequence[str], reason: str, *, young: float = 0.0) -> str:
+        if not (young and self.young):
+            self._changes(f"backup {reason}")
         return "2026-01-01T00:00:00Z"
 
     def versions(self, etcd: str, client_urls: Sequence[str]) -> tuple[str, ...]:

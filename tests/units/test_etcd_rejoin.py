@@ -86,11 +86,33 @@ def test_cut_off_at_any_change_the_next_run_goes_on(cut: int) -> None:
             one.establish()
         except Killed:
             one.machine.files.entries.pop(ENVIRONMENT, None)
-    done = [change for change in cluster.changes if change not in ("lock", "unlock")]
+    done = [change for change in cluster.changes if change not in ("lock", "unlock") and "backup" not in change]
     assert done[-3:] == ["remove b", "add", "promote b"]
     assert is_voter(cluster)
     assert record_of(records).started == THREE
     assert record_of(records).replacing is None
+
+
+@pytest.mark.parametrize("cut", ["remove b", "add"])
+@pytest.mark.parametrize("young", [False, True])
+def test_a_run_that_goes_on_later_takes_a_backup_before_it_changes_members_unless_one_is_young(
+    cut: str, *, young: bool
+) -> None:
+    cluster, records = established()
+    one = lost(cluster, records)
+
+    def power(change: str) -> None:
+        if change == cut:
+            raise Killed
+
+    cluster.before = power
+    with pytest.raises(Killed):
+        one.decide()
+    cluster.changes.clear()
+    cluster.before, cluster.young = lambda _change: None, young
+    one.decide()
+    taken = [] if young else ["backup before member b is replaced"]
+    assert cluster.changes == ["lock", *taken, *(["remove b", "add"] if cut == "remove b" else ["add"]), "unlock"]
 
 
 def test_data_that_is_gone_before_the_learner_voted_begins_anew_once_more() -> None:

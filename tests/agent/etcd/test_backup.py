@@ -2,17 +2,22 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from agent.aws.s3 import S3
+from agent.etcd.access import NodeEtcd
 from agent.etcd.backup import BackupTaker
 from agent.etcd.bucket import BackupBucket
 from agent.etcd.snapshot import prove, workspace
 from agent.etcd.tools import EtcdTools
 from agent.etcd.trial import RestoreTester
 from tests.real_etcd.cluster import RealCluster
+from units.bootstrap_record import BootstrapRecord
 from units.errors import Fatal, Refused, Retryable
 from units.etcd_backup import BackupMeta, SnapshotFacts, is_due, parse_name
 
@@ -90,6 +95,40 @@ def test_a_snapshot_older_than_the_moment_it_was_asked_for_is_not_stored(
         replace(taker, tools=old).take(None, "test")
     assert caught.value.code == "etcd-backup-behind"
     assert bucket.backups() == ()
+
+
+class NodeEtcdDouble(NodeEtcd):
+    """With the test's certificates instead of the machine's."""
+
+    def __init__(self, s3: S3, taker: BackupTaker) -> None:
+        super().__init__(s3, "demo/", cluster="demo", now=lambda: datetime.now(UTC) + self.later)
+        self.by, self.later = taker, timedelta(0)
+
+    def taker(self, etcd: str, client_urls: Sequence[str]) -> BackupTaker:
+        del etcd, client_urls
+        return self.by
+
+
+def test_a_young_backup_of_the_same_generation_is_as_good_as_another(
+    taker: BackupTaker, one: RealCluster, s3: S3, bucket: BackupBucket
+) -> None:
+    record = BootstrapRecord(state="established", generation=1, token="t1", volumes={}, created_by="i-1")
+    s3.put("demo/etcd/main/cluster.json", record.encode())
+    one.etcdctl("put", "/bootwright/cluster", "t1")
+    node = NodeEtcdDouble(s3, taker)
+    first = node.backup("main", (), "before", young=300)
+    assert node.backup("main", (), "before", young=300) == first
+    one.put_many(1, 1)
+    assert node.backup("main", (), "before") != first, "whoever wants one of now gets it"
+    node.later = timedelta(seconds=301)
+    one.put_many(1, 1)
+    node.backup("main", (), "before", young=300)
+    assert len(bucket.backups()) == 3
+    node.later = timedelta(0)
+    s3.put("demo/etcd/main/cluster.json", record.model_copy(update={"generation": 2, "token": "t2"}).encode())
+    one.etcdctl("put", "/bootwright/cluster", "t2")
+    node.backup("main", (), "before", young=300)
+    assert len(bucket.backups()) == 4
 
 
 def damaged(path: Path, how: str) -> None:
