@@ -44,11 +44,13 @@ build {
   }
 
   provisioner "shell" {
-    # One session: afterwards no key opens this machine any more.
-    inline = [
-      "sudo env ${local.settings} bash ${local.folder}/install.sh",
-      "sudo env ${local.settings} bash ${local.folder}/validate.sh",
-      "sudo rm -rf ${local.folder}",
+    # One session of root's: afterwards no key opens this machine any more, and the user of this build is gone.
+    inline = [<<-EOF
+      sudo env ${local.settings} bash -euc '
+        bash ${local.folder}/install.sh
+        bash ${local.folder}/validate.sh
+        rm -rf ${local.folder}'
+    EOF
     ]
   }
 }

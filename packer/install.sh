@@ -203,20 +203,35 @@ clean() {
         # The journal goes on in memory, and the seed is not saved again when this machine goes off.
         journalctl --relinquish-var
         systemctl stop systemd-random-seed.service
+        # It holds this machine's registration, and would write it again.
+        [[ ! -e /usr/lib/systemd/system/amazon-ssm-agent.service ]] || systemctl stop amazon-ssm-agent.service
     fi
+    forget_login_users
     if is_amazon; then dnf clean -q all; else apt-get clean; fi
     rm -rf /var/lib/apt/lists/* /var/log/journal/* /var/lib/cloud /var/lib/systemd/random-seed /var/lib/etcd/* \
-        /var/lib/dhcp/* /var/lib/bootwright
+        /var/lib/dhcp/* /var/lib/bootwright /var/lib/amazon/ssm
     find /var/log -type f -delete
     # cloud-init writes these anew, for the instance that boots.
     rm -f /etc/ssh/ssh_host_* /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys /root/.*_history \
         /home/*/.*_history /etc/netplan/50-cloud-init.yaml /etc/network/interfaces.d/50-cloud-init
     echo localhost > /etc/hostname
+    # cloud-init, as the distributions set it up, has written this machine's name and address into it.
+    printf '%s\n' '127.0.0.1 localhost' '::1 localhost ip6-localhost ip6-loopback' > /etc/hosts
     # Empty, not missing: a missing one makes the next boot a "first boot", which starts every preset's unit.
     : > /etc/machine-id
     rm -f /var/lib/dbus/machine-id
     # ldconfig, journal catalogue and sysusers would run again on first boot, 1 s together.
     touch -r /usr /etc/.updated /var/.updated
+}
+
+# The ones that cloud-init and the SSM agent have made here for whoever builds: they make them again where they are needed.
+forget_login_users() {
+    local user uid made=(/etc/sudoers.d/90-cloud-init-users /etc/sudoers.d/ssm-agent-users)
+    while read -r user _; do
+        uid=$(id -u "$user" 2> /dev/null) || continue
+        ((uid < 1000)) || userdel --force --remove "$user" 2> /dev/null || die "user $user cannot be removed"
+    done < <(cat "${made[@]}" 2> /dev/null)
+    rm -f "${made[@]}"
 }
 
 run_step() {

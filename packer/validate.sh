@@ -165,13 +165,19 @@ images_are_right() {
 }
 
 nothing_is_left() {
-    local keys
+    local keys user
     absent /etc/ssh/ssh_host_* /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys /root/.*_history \
         /home/*/.*_history /var/lib/cloud/instance /var/lib/cloud/instances /var/lib/cloud/data /var/lib/cloud/seed \
         /var/log/cloud-init.log /var/log/cloud-init-output.log /var/lib/systemd/random-seed /var/lib/dbus/machine-id \
         /var/lib/containerd/io.containerd.grpc.v1.introspection/uuid \
         /etc/netplan/50-cloud-init.yaml /etc/network/interfaces.d/50-cloud-init /var/lib/etcd/* /var/lib/dhcp/* \
-        /var/lib/bootwright /etc/bootwright/agent.json /etc/kubernetes/pki /usr/sbin/policy-rc.d
+        /var/lib/bootwright /etc/bootwright/agent.json /etc/kubernetes/pki /usr/sbin/policy-rc.d \
+        /etc/sudoers.d/90-cloud-init-users /etc/sudoers.d/ssm-agent-users /var/lib/amazon/ssm
+    while read -r user; do
+        amiss "user $user is left over from this machine"
+    done < <(awk -F: '$3 >= 1000 && $3 < 60000 {print $1}' /etc/passwd)
+    ! grep -vE '^\s*(#|$)|\blocalhost\b|\sip6-' /etc/hosts > /dev/null ||
+        amiss "/etc/hosts names this machine: $(grep -vE '^\s*(#|$)|\blocalhost\b|\sip6-' /etc/hosts | head -n 1)"
     [[ -e /etc/machine-id && ! -s /etc/machine-id ]] || amiss "/etc/machine-id is not empty: all nodes would have one identity"
     [[ $(< /etc/hostname) == localhost ]] || amiss "/etc/hostname is $(< /etc/hostname): every node would begin with it"
     [[ -z $(find /var/log/journal -type f 2> /dev/null) ]] || amiss "/var/log/journal holds this machine's journal"

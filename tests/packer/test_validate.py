@@ -112,3 +112,32 @@ def test_each_thing_that_is_amiss_is_named_and_harden_mends_it(machine: Throwawa
     mend.run("rm -f /etc/amazon-linux-release" if "unmask" in command else "true")
     mend.says("bash /run/packer/install.sh " + ("packages" if check == "units" else "harden"))
     assert complaint not in machine.validate(check)
+
+
+ADMIN = (
+    "useradd --create-home --uid 1777 admin; echo 'admin ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/90-cloud-init-users"
+)
+LEFT = {
+    f"mkdir -p /etc/sudoers.d; {ADMIN}": (
+        "/etc/sudoers.d/90-cloud-init-users is left over from this machine",
+        "user admin is left over from this machine",
+    ),
+    "echo '127.0.1.1 ip-10-0-0-7.internal ip-10-0-0-7' >> /etc/hosts": (
+        "/etc/hosts names this machine: 127.0.1.1 ip-10-0-0-7.internal ip-10-0-0-7",
+    ),
+    "mkdir -p /var/lib/amazon/ssm/i-1": ("/var/lib/amazon/ssm is left over from this machine",),
+}
+
+
+@pytest.mark.parametrize("command", LEFT)
+def test_what_is_left_of_the_build_machine_is_named_and_clean_takes_it_away(machine: Throwaway, command: str) -> None:
+    """On a copy of a machine that may have users and names of its own: those are taken away before."""
+    # This machine's disk has more than an image's to look for private keys in.
+    machine = Throwaway(machine.folder, {"grep": '[[ $1 != -rlIs ]] || exit 1; exec /usr/bin/grep "$@"'})
+    machine.says("sed -i '/:[0-9]*:[1-5][0-9][0-9][0-9]:/d' /etc/passwd; echo '127.0.0.1 localhost' > /etc/hosts")
+    assert not set(LEFT[command]) & set(machine.validate("clean"))
+    machine.says(command)
+    assert set(LEFT[command]) <= set(machine.validate("clean"))
+    machine.says("bash /run/packer/install.sh clean; test ! -e /home/admin; id root")
+    assert not [line for line in machine.validate("clean") if line.startswith(("/etc/hosts", "user ")) or "ssm" in line]
+    assert machine.says("cat /etc/hosts").split("\n")[0] == "127.0.0.1 localhost"
