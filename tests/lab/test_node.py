@@ -81,6 +81,31 @@ def test_etcds_data_lies_on_its_own_volume(node: LiveNode) -> None:
     assert {"noexec", "nosuid", "nodev", "noatime"} <= set(options)
 
 
+def test_the_blank_volume_was_looked_at_before_it_was_formatted_and_that_wait_had_its_name(node: LiveNode) -> None:
+    volume = node.scenario.volumes()[0]["VolumeId"]
+    said = node.sh("journalctl --output cat --unit bootwright-boot.service | grep --fixed-strings 'is blank: '")
+    assert f"looking whether {volume} is blank: 0.0 of 2.0 GiB" in said
+
+
+def test_options_that_somebody_took_from_the_mount_come_back_and_a_read_only_volume_is_refused(alone: LiveNode) -> None:
+    place = "/var/lib/etcd/main"
+    alone.sh(f"mount -o remount,bind,exec,suid,dev,relatime {place}")
+    done = alone.agent("boot")
+    assert done.returncode == 0, done.stdout + done.stderr
+    options = alone.sh(f"findmnt --noheadings --output VFS-OPTIONS {place}").split(",")
+    assert {"noexec", "nosuid", "nodev", "noatime"} <= set(options)
+    assert "errors=remount-ro" in alone.sh(f"findmnt --noheadings --output FS-OPTIONS {place}")
+    alone.sh(f"mount -o remount,bind,ro {place}")
+    try:
+        refused = alone.agent("boot")
+        assert refused.returncode == 3
+        assert "etcd-volume-read-only" in alone.agent("status").stdout
+        assert "ro" in alone.sh(f"findmnt --noheadings --output VFS-OPTIONS {place}").split(",")
+    finally:
+        alone.sh(f"mount -o remount,bind,rw,noatime,nodev,nosuid,noexec {place}")
+    assert alone.agent("boot").returncode == 0
+
+
 def test_nothing_can_be_written_to_the_mount_point_below_the_volume(node: LiveNode) -> None:
     below = node.sh(
         "mkdir -p /run/lab-root && mount --bind / /run/lab-root && trap 'umount /run/lab-root' EXIT; "
