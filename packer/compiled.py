@@ -27,11 +27,8 @@ def main() -> int:
 
 
 def pycs(folder: Path) -> Iterator[str]:
-    sources = sorted(folder.rglob("*.py"))
-    if not sources:
-        yield f"{folder} has no modules at all"
     missing, stale = [], []
-    for source in sources:
+    for source in sorted(folder.rglob("*.py")):
         compiled = Path(importlib.util.cache_from_source(str(source)))
         head = compiled.read_bytes()[:16] if compiled.exists() else b""
         if head[4:8] != UNCHECKED_HASH:
