@@ -139,7 +139,8 @@ def test_what_a_workers_first_boot_starts(worker: LiveNode) -> None:
 
 def test_an_image_whose_name_leads_elsewhere_is_loaded_again(worker: LiveNode) -> None:
     before = baked(worker)
-    name, other = next(iter(before)), list(before)[-1]
+    name = min(of_images(worker.status())).removeprefix("image:")
+    other = next(one for one in before if one != name)
     worker.sh(f"ctr --namespace k8s.io images tag --force {other} {name}")
     assert images(worker)[name] == before[other] != before[name]
     seen = worker.observe("boot")
