@@ -65,19 +65,24 @@ echo "$times $((after[0] - before[0])) $((after[2] - before[2]))"
 
 _COUNT = """\
 import runpy, sys
-opened = []
-sys.addaudithook(lambda event, arguments: opened.append(arguments[0]) if event == "open" else None)
+events = {"open": 0, "subprocess.Popen": 0}
+def count(event, arguments):
+    if event in events:
+        events[event] += 1
+sys.addaudithook(count)
 sys.argv = ["agent", "boot"]
 try:
     runpy.run_module("agent", run_name="__main__")
 except SystemExit:
-    print("\\nopened", len(opened))
+    print("\\ncounted", *events.values())
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one way on one machine: medians in seconds, requests to the disk, bytes from it, files opened by Python."""
+    """Of one way on one machine: medians in seconds, requests to the disk, bytes from it; files opened by Python, and
+    processes started by it.
+    """
 
     role: str
     way: Way
@@ -86,11 +91,13 @@ class Figures:
     reads: int
     read_bytes: int
     opened: int
+    processes: int
 
     @property
     def cells(self) -> tuple[str, ...]:
         disk = f"{self.reads} reads, {self.read_bytes / 1e6:.1f} MB"
-        return self.role, self.way.name, seconds(self.cpu), seconds(self.wall), str(self.opened), disk
+        counts = str(self.opened), str(self.processes)
+        return self.role, self.way.name, seconds(self.cpu), seconds(self.wall), *counts, disk
 
 
 class Machine:
@@ -108,7 +115,9 @@ class Machine:
         samples = [self._once(way) for _ in range(runs)]
         middle = [statistics.median(column) for column in zip(*samples, strict=True)]
         wall, user, system, reads, sectors = middle
-        return Figures(self.role, way, wall, user + system, int(reads), int(sectors) * _SECTOR, self._opened(way))
+        opened, processes = self._counted(way)
+        read_bytes = int(sectors) * _SECTOR
+        return Figures(self.role, way, wall, user + system, int(reads), read_bytes, opened, processes)
 
     def _once(self, way: Way) -> tuple[float, ...]:
         script = _MEASURE.format(
@@ -116,12 +125,13 @@ class Machine:
         )
         return tuple(float(word) for word in self.sh(script).splitlines()[-1].split())
 
-    def _opened(self, way: Way) -> int:
+    def _counted(self, way: Way) -> tuple[int, int]:
         hiding = _hiding(way)
         self.sh(f"cat > /run/count.py <<'PYTHON'\n{_COUNT}PYTHON")
         command = f'{VENV}/bin/python -I {way.options} -c "$(cat /run/count.py)" 2> /dev/null'
         said = self.sh(f"cd /; {hiding['hide']}; trap '{hiding['restore']}' EXIT; {command}")
-        return int(said.splitlines()[-1].removeprefix("opened "))
+        opened, processes = said.splitlines()[-1].removeprefix("counted ").split()
+        return int(opened), int(processes)
 
     def first_boot(self) -> dict[str, Any]:
         """Its status as its first boot left it."""
@@ -163,7 +173,7 @@ def machines(folder: Path) -> Iterator[tuple[Machine, Machine]]:
 
 
 def report(found: Sequence[Figures], first: Sequence[tuple[str, dict[str, Any], dict[str, dict[str, float]]]]) -> str:
-    head = ("machine", "started with", "CPU", "wall", "files opened", "from the disk")
+    head = ("machine", "started with", "CPU", "wall", "files opened", "processes", "from the disk")
     rows = [row for role, status, units in first for row in _first_boot(role, status, units)]
     parts = [
         markdown_table(head, [figures.cells for figures in found]),
