@@ -50,7 +50,7 @@ def documents(prefix: Path) -> tuple[Document, Document]:
         "base": f"{release['ID']}-{release.get('VERSION_ID', '')}".replace('"', ""),
         "bootwright": dict(python)["bootwright"],
         **{name: version for name in PACKAGES if (version := version_of(name, pins, system))},
-        **({"cni": pins["cni"][0]} if "cni" in pins else {}),
+        **{name: pins[name][0] for name in ("cni", "kubelet") if name in pins},
         **({"images": images} if images else {}),
         "kernel": kernels[-1] if kernels else None,
         "python": sys.version.split()[0],

@@ -83,6 +83,9 @@ python_is_right() {
     ! "$venv/bin/python" -I -c 'import boto3' 2> /dev/null || amiss "boto3 is in the venv: +300 ms a boot"
     compiled=$("$venv/bin/python" -I "$here/compiled.py" 2>&1) || amiss "compiled.py ended with ${compiled##*$'\n'}"
     [[ -z $compiled ]] || while read -r fault; do amiss "$fault"; done <<< "$compiled"
+    while read -r fault; do
+        amiss "$fault"
+    done < <("$venv/bin/python" -I "$here/libraries.py" "${WHEELHOUSE:-$venv}/requirements.txt" 2>&1)
     expect "$prefix/readahead.list does not name $venv/agent.modules" grep -qx "$venv/agent.modules" "$prefix/readahead.list"
     while read -r file; do
         [[ -r $file ]] || amiss "$prefix/readahead.list names $file, which is not there"
@@ -110,6 +113,13 @@ versions_are_right() {
         [[ $said == *"$(sed 's/^[0-9]*://; s/[~+-].*//' <<< "$version")"* ]] ||
             amiss "$name is recorded as $version, but says: ${said%%$'\n'*}"
         [[ -z $pin || $version == "$pin" ]] || amiss "$name $pin is pinned, but $version is recorded"
+    done
+    for name in cni kubelet; do
+        pin=${name^^}
+        pin=${!pin:-}
+        pin=${pin%%:*}
+        version=$(recorded "$name")
+        [[ -z $pin || $version == "$pin" ]] || amiss "$name $pin is pinned, but ${version:-nothing} is recorded"
     done
     # Older ones do not start with what the agent writes for them (units/etcd_versions.py, units/services/containerd.py).
     at_least 3.5 "$(recorded etcd)" || amiss "etcd $(recorded etcd) is too old for a node: 3.5 or newer"

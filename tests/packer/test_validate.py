@@ -141,3 +141,40 @@ def test_what_is_left_of_the_build_machine_is_named_and_clean_takes_it_away(mach
     machine.says("bash /run/packer/install.sh clean; test ! -e /home/admin; id root")
     assert not [line for line in machine.validate("clean") if line.startswith(("/etc/hosts", "user ")) or "ssm" in line]
     assert machine.says("cat /etc/hosts").split("\n")[0] == "127.0.0.1 localhost"
+
+
+@pytest.mark.parametrize(("name", "recorded"), [("cni", "1.7.1"), ("kubelet", "1.36.1"), ("kubelet", "")])
+def test_a_pinned_version_that_is_not_the_recorded_one_is_named(machine: Throwaway, name: str, recorded: str) -> None:
+    pins = {name.upper(): f"{recorded}:{'0' * 64}"} if recorded else {}
+    image = f'{{"{name}": "{recorded}"}}' if recorded else "{}"
+    machine.says(f"mkdir -p /opt/bootwright; echo '{image}' > /opt/bootwright/image.json")
+    complaint = f"{name} 9.9.9 is pinned, but {recorded or 'nothing'} is recorded"
+    assert complaint not in machine.validate("versions", **pins)
+    assert complaint in machine.validate("versions", **{name.upper(): f"9.9.9:{'0' * 64}"})
+
+
+SITE = "/opt/bootwright/venv/lib/python3*/site-packages"
+LIBRARIES = {
+    "true": "",
+    "rm -r a_b-1.0.dist-info": "A.b 1.0 is locked, but not in the venv",
+    "mv a_b-1.0.dist-info a_b-2.0.dist-info; sed -i s/1.0/2.0/ a_b-2.0.dist-info/METADATA": (
+        "A.b 1.0 is locked, but the venv has 2.0"
+    ),
+    "rm a_b/late.py": "A.b lacks 1 of its files, a_b/late.py first",
+    "rm /opt/bootwright/venv/requirements.txt": "/opt/bootwright/venv/requirements.txt locks no library",
+}
+
+
+@pytest.mark.parametrize("command", LIBRARIES)
+def test_a_library_that_is_locked_and_not_there_is_named(machine: Throwaway, command: str) -> None:
+    machine.says(
+        "rm -rf /opt/bootwright; python3 -m venv --without-pip /opt/bootwright/venv\n"
+        f"cd {SITE}; mkdir a_b a_b-1.0.dist-info; touch a_b/late.py\n"
+        "printf 'Name: a_b\\nVersion: 1.0\\n' > a_b-1.0.dist-info/METADATA\n"
+        "printf 'a_b/late.py,,\\na_b/__pycache__/late.pyc,,\\n' > a_b-1.0.dist-info/RECORD\n"
+        "echo 'A.b==1.0 --hash=sha256:00' > /opt/bootwright/venv/requirements.txt\n"
+    )
+    machine.says(f"cd {SITE}; {command}")
+    found = [line for line in machine.validate("python") if "lock" in line or "A.b" in line]
+    assert len(found) == bool(LIBRARIES[command])
+    assert all(line.startswith(LIBRARIES[command]) for line in found)
