@@ -119,6 +119,7 @@ def test_a_boot_with_everything_present_asks_for_what_a_poll_does(boot: Counts) 
 def test_a_boot_with_everything_present_changes_nothing_of_the_machine(boot: Counts) -> None:
     assert set(boot.calls) == {
         "etcd_storage.generation_key",
+        "etcd_storage.room",
         "images.held",
         "kernel.module_loaded",
         "kernel.sysctl",
