@@ -29,6 +29,8 @@ def outgrown_at(mount: Path, *, sys: Path = Path("/sys"), dev: Path = Path("/dev
     if not uevent.exists():
         return False
     named = dict(line.split("=", 1) for line in uevent.read_text().splitlines() if "=" in line)
+    if "DEVNAME" not in named:
+        return False
     descriptor = os.open(dev / named["DEVNAME"], os.O_RDONLY | os.O_CLOEXEC)
     try:
         return outgrown(descriptor)
