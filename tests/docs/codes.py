@@ -17,6 +17,7 @@ _CARRIERS = {
     "Failure": (0, 1, 2),
     "Refuse": (0, 1, 2),
     "Wait": (0, 1, None),
+    "WaitForPerson": (0, 1, 2),
     "condition": (0, 1, None),
     "refused": (0, 1, None),
     "later": (0, 1, None),
