@@ -1,6 +1,7 @@
 """The long look at a disk on which nothing is recognised, on real block devices."""
 
 import random
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from units.volumes import Format, Refuse
 
 pytestmark = pytest.mark.root
 GIB = 1024 * MIB
+OPERATIONS = Path(__file__).parents[3] / "docs/operations.md"
 MakeDisk = Callable[[int], LoopDisk]
 
 
@@ -33,6 +35,12 @@ class SlowDiskClockDouble(MemoryClock):
     def monotonic(self) -> float:
         self.ticks += 60.0
         return self.ticks
+
+
+def in_time(disk: LoopDisk) -> LoopDisk:
+    """However busy the machine of the test is: all of the disk is read within its twelve seconds."""
+    disk.disks = Disks(MemoryClock(), LinuxMounts(), sys=disk.sys)
+    return disk
 
 
 def data_at(disk: LoopDisk, clock: Clock | None = None) -> int | None:
@@ -55,7 +63,7 @@ def read_so_far(disk: LoopDisk) -> tuple[int, int]:
 def test_one_block_of_data_anywhere_on_a_disk_that_is_read_whole_is_found(
     make_disk: MakeDisk, size: int, seed: int
 ) -> None:
-    disk = make_disk(size)
+    disk = in_time(make_disk(size))
     place = random.Random(seed).randrange(size // BLOCK) * BLOCK
     disk.write(place, data(seed, BLOCK))
     found = decision(disk)
@@ -65,7 +73,7 @@ def test_one_block_of_data_anywhere_on_a_disk_that_is_read_whole_is_found(
 
 
 def test_a_mebibyte_of_data_beyond_the_early_metadata_is_found(make_disk: MakeDisk) -> None:
-    disk = make_disk(GIB)
+    disk = in_time(make_disk(GIB))
     disk.write(500 * MIB, data(500, MIB))
     found = decision(disk)
     assert isinstance(found, Refuse)
@@ -150,3 +158,17 @@ def test_what_lies_outside_of_mkfs_s_own_metadata_outlives_it(make_disk: MakeDis
     disk.disks.make_ext4(VOLUME, disk.device, UUID, "etcd-main")
     kept = sum(disk.read(place, MIB).count(pattern) for place in range(0, 320 * MIB, MIB))
     assert kept > 0.9 * 320 * MIB / BLOCK
+
+
+def test_mkfs_writes_as_much_of_a_member_s_volume_as_the_documentation_says(make_disk: MakeDisk) -> None:
+    disk = make_disk(20 * GIB)
+    before = written_so_far(disk)
+    disk.disks.make_ext4(VOLUME, disk.device, UUID, "etcd-main")
+    written = written_so_far(disk) - before
+    stated = re.search(r"writes ([0-9]+) MB \(inode tables and journal\)", " ".join(OPERATIONS.read_text().split()))
+    assert stated is not None
+    assert written / 1e6 == pytest.approx(int(stated[1]), rel=0.05)
+
+
+def written_so_far(disk: LoopDisk) -> int:
+    return int(Path("/sys/block", Path(disk.device).name, "stat").read_text().split()[6]) * 512
