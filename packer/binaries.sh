@@ -123,7 +123,20 @@ install_assets() {
         count=$((count + 1))
     done < "$folder/SHA256SUMS"
     say "$count files in the asset store"
+    [[ ! -e $prefix/readahead.list ]] || read_ahead
     trust_root
+}
+
+# The kubelet that was pinned, and those that SHA256SUMS calls so, as they lie in the store.
+baked_kubelets() {
+    local sums=${ASSETS:-$here/assets}/SHA256SUMS sha256 file
+    {
+        [[ ! -e $pins/kubelet ]] || awk '{print $2}' "$pins/kubelet"
+        [[ ! -e $sums ]] || awk '$2 ~ /^[*]?([0-9a-z.-]*[-_])?kubelet$/ {print $1}' "$sums"
+    } | while read -r sha256; do
+        file=$prefix/assets/sha256/${sha256:0:2}/$sha256
+        [[ ! -e $file ]] || printf '%s\n' "$file"
+    done
 }
 
 # Where the agent looks for it (agent/trust_state.py).

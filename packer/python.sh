@@ -49,11 +49,22 @@ venv_is_of() {
 compile_venv() {
     "$venv/bin/python" -m compileall -q -f --invalidation-mode unchecked-hash "$venv/lib"
     "$venv/bin/python" -I -m agent.make_modules --files "$prefix/readahead.list"
-    # What every node runs next, after what the agent itself is made of.
-    local name
-    for name in systemctl containerd ctr runc; do
-        readlink -f "$(command -v "$name")" >> "$prefix/readahead.list"
-    done
+}
+
+# What every node runs next, after what the agent itself is made of. Again after `assets`: they bring the kubelet.
+read_ahead() {
+    local list=$prefix/readahead.list name file
+    {
+        cat "$list"
+        for name in systemctl containerd containerd-shim-runc-v2 ctr runc; do
+            readlink -f "$(command -v "$name")" || die "there is no $name to read ahead"
+        done
+        baked_kubelets
+        readlink -f "$(command -v etcd)" || die "there is no etcd to read ahead" # last: workers have no use for it
+    } | awk '!seen[$0]++' | while read -r file; do
+        [[ ! -e $file ]] || printf '%s\n' "$file"
+    done > "$list.partial"
+    if cmp --silent "$list" "$list.partial"; then rm "$list.partial"; else mv "$list.partial" "$list"; fi
 }
 
 install_wheel() {
@@ -73,6 +84,7 @@ install_bootwright() {
         die "boto3 is in the venv: importing tuf would import it too, +300 ms a boot"
     fi
     [[ -s $prefix/readahead.list && -z $("$venv/bin/python" -I "$here/compiled.py" 2>&1) ]] || compile_venv
+    read_ahead
     ln -sfn "$venv/bin/agent" /usr/local/bin/agent
     install -d -m 0755 "$prefix/assets" /etc/bootwright
     cp -r --no-preserve=ownership,timestamps "$here/rootfs/." /

@@ -12,8 +12,12 @@ prefix=/opt/bootwright
 venv=$prefix/venv
 wrong=0
 
+pins=$prefix/pins
+
 # shellcheck source=preload.sh
 . "$here/preload.sh"
+# shellcheck source=binaries.sh
+. "$here/binaries.sh"
 
 say() { printf 'validate.sh: %s\n' "$*" >&2; }
 
@@ -87,6 +91,10 @@ python_is_right() {
         amiss "$fault"
     done < <("$venv/bin/python" -I "$here/libraries.py" "${WHEELHOUSE:-$venv}/requirements.txt" 2>&1)
     expect "$prefix/readahead.list does not name $venv/agent.modules" grep -qx "$venv/agent.modules" "$prefix/readahead.list"
+    while read -r file; do
+        file=$(readlink -f "$file")
+        expect "$prefix/readahead.list does not name $file" grep -qxF "$file" "$prefix/readahead.list"
+    done < <(type -P systemctl containerd containerd-shim-runc-v2 ctr runc etcd; baked_kubelets)
     while read -r file; do
         [[ -r $file ]] || amiss "$prefix/readahead.list names $file, which is not there"
     done < <(cat "$prefix/readahead.list" 2> /dev/null)

@@ -180,3 +180,27 @@ def test_an_image_built_again_without_a_root_of_trust_has_none(image: Image) -> 
     done = trusting(image, "", stale)
     assert done.stdout == ""
     assert "No such file" in done.stderr
+
+
+def test_what_a_node_runs_first_is_read_ahead_the_kubelet_too_that_came_later(image: Image) -> None:
+    names = ("systemctl", "containerd", "containerd-shim-runc-v2", "ctr", "runc", "etcd")
+    for name in names:
+        (image.prefix / "bin" / name).write_text("#!/bin/sh\n")
+        (image.prefix / "bin" / name).chmod(0o755)
+    agent, gone = image.given / "agent.modules", image.given / "gone"
+    agent.touch()
+    (image.prefix / "readahead.list").write_text(f"{agent}\n{gone}\n")
+    pinned, baked, other = (image.bring(name, name.encode()) for name in ("kubelet", "00-kubelet", "pause.tar"))
+    image.sums(f"{baked}  00-kubelet\n{other} *pause.tar\n")
+    steps = "install_binaries; . $here/python.sh; install_assets"
+    times = set()
+    for _ in range(2):
+        done = image.run(steps, KUBELET=f"1.36.2:{pinned}", DOWNLOADS=str(image.given))
+        assert done.returncode == 0, done.stderr
+        listed = (image.prefix / "readahead.list").read_text().splitlines()
+        assert listed[0] == str(agent)
+        stored = [str(image.prefix / "assets/sha256" / name[:2] / name) for name in (pinned, baked)]
+        programs = [str(image.prefix / "bin" / name) for name in names]
+        assert listed[1:] == [*programs[:-1], *stored, programs[-1]]
+        times.add((image.prefix / "readahead.list").stat().st_mtime_ns)
+    assert len(times) == 1, "done again it changes nothing"

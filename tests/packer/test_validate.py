@@ -178,3 +178,20 @@ def test_a_library_that_is_locked_and_not_there_is_named(machine: Throwaway, com
     found = [line for line in machine.validate("python") if "lock" in line or "A.b" in line]
     assert len(found) == bool(LIBRARIES[command])
     assert all(line.startswith(LIBRARIES[command]) for line in found)
+
+
+def test_what_is_not_read_ahead_is_named(machine: Throwaway) -> None:
+    programs = ("containerd", "containerd-shim-runc-v2", "ctr", "runc", "etcd", "systemctl")
+    there = Throwaway(machine.folder, dict.fromkeys(programs, "exit 0"))
+    kubelet = f"/opt/bootwright/assets/sha256/00/{'0' * 64}"
+    there.says(
+        f"mkdir -p $(dirname {kubelet}) /opt/bootwright/pins; touch {kubelet}; cd /opt/bootwright\n"
+        f"echo 1.36.2 {'0' * 64} > pins/kubelet; ls /run/doubles/* {kubelet} > readahead.list"
+    )
+    assert not [line for line in there.validate("python") if "list does not name /opt/bootwright/assets" in line]
+    assert not [line for line in there.validate("python") if "list does not name /run/doubles" in line]
+    there.says("echo > /opt/bootwright/readahead.list")
+    found = there.validate("python")
+    assert f"/opt/bootwright/readahead.list does not name {kubelet}" in found
+    for name in programs:
+        assert f"/opt/bootwright/readahead.list does not name /run/doubles/{name}" in found
