@@ -18,8 +18,8 @@ def silent(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """`progress` is told each wait and why, at each change and now and then: `NAME: CODE: MESSAGE`, the code for looking
-    it up in docs/troubleshooting.md. Status, console and sd_notify show it.
+    """`progress` is told each wait and why, at each change and now and then: `NAME: CODE: MESSAGE`. The code is one of
+    docs/troubleshooting.md. Status, console and sd_notify show it.
     """
 
     progress: Callable[[str], None] = silent

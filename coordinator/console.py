@@ -71,7 +71,8 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: 
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, title=plain(title, "table.title") if title else None, title_justify="left", pad_edge=False)
+    shown = plain(title, "table.title") if title else None
+    table = Table(box=box.SIMPLE_HEAD, title=shown, title_justify="left", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

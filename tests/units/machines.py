@@ -98,7 +98,7 @@ CHANGING: dict[str, frozenset[str]] = {
     "kernel": frozenset({"set_sysctl", "load_module"}),
     "users": frozenset({"create"}),
     "volumes": frozenset({"attach", "record_intent", "format", "record_formatted", "repair", "grow"}),
-    "mounts": frozenset({"mount", "protect"}),
+    "mounts": frozenset({"mount", "remount", "protect"}),
     "secrets": frozenset(),
     "issuer": frozenset({"issue"}),
     "assets": frozenset({"obtain"}),
