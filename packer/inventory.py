@@ -8,6 +8,7 @@ Written again for the same content, a file stays as it is: it tells when that wa
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def documents(prefix: Path) -> tuple[Document, Document]:
         **{name: pins[name][0] for name in ("cni", "kubelet") if name in pins},
         **({"images": images} if images else {}),
         "kernel": kernels[-1] if kernels else None,
-        "python": sys.version.split()[0],
+        "python": python_version(prefix / "venv"),
     }
     # A release's programs lie where those of the package would: what an image already had of it runs no more.
     replaced = {package for name in pins for package in REPLACED.get(name, ())}
@@ -80,6 +81,12 @@ def documents(prefix: Path) -> tuple[Document, Document]:
 def version_of(name: str, pins: "dict[str, list[str]]", system: "dict[str, str]") -> "str | None":
     """None: a worker of a stock image may have no etcd. An image without one does not pass validate.sh."""
     return pins[name][0] if name in pins else system.get(PACKAGES[name])
+
+
+def python_version(venv: Path) -> str:
+    """Of the agent's Python: on Amazon Linux it is another one than the python3 that runs this."""
+    settings = (venv / "pyvenv.cfg").read_text()
+    return re.search(r"^version *= *(\S+)", settings, re.MULTILINE)[1]
 
 
 def read(path: Path) -> Document:

@@ -36,11 +36,15 @@ source "amazon-ebs" "node" {
   source_ami    = var.source_ami
   ami_name      = "bootwright-node-${var.base}-${var.arch}-${local.build}"
 
+  encrypt_boot = var.encrypt_boot
+  kms_key_id   = var.kms_key_id
+
   ssh_username  = local.base.user
   ssh_interface = var.ssh_interface
 
   # --- Packer 1.8 and newer (docs/image.md) ---
-  # Without a token IMDS says nothing: neither to the machine of this build nor to any made from the image.
+  # Without a token IMDS says nothing: neither to the machine of this build nor to any made from the image. To those EC2
+  # then gives a hop limit of 2, unless their launch template says 1, which the issuer insists on (docs/image.md).
   imds_support = "v2.0"
   metadata_options {
     http_endpoint               = "enabled"

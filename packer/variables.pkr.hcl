@@ -47,6 +47,18 @@ variable "subnet_id" {
   default = ""
 }
 
+variable "encrypt_boot" {
+  type        = bool
+  default     = true
+  description = "Whether the AMI's snapshot is encrypted, and with it the root volume of every node; costs a copy."
+}
+
+variable "kms_key_id" {
+  type        = string
+  default     = ""
+  description = "The key for that; empty: the account's own for EBS. To share the image it has to be a key of yours."
+}
+
 # --- pinned software: a version of "" takes the distribution's package; a version needs the sha256 of its archive ------
 # That it has one for the architecture of this build, build.pkr.hcl sees: a condition here knows its own variable only.
 # regex_replace, and what it has left over, because Packer 1.6 knows neither regex nor alltrue.

@@ -100,6 +100,7 @@ def packer_build(lab: LabClient, folder: Path, variables: Mapping[str, str]) -> 
         "source_ami": outputs["image_id"],
         "subnet_id": next(iter(outputs["private_subnet_ids"].values())),
         "ssh_interface": "private_ip",
+        "encrypt_boot": "false",  # the lab has no EBS to encrypt
         **variables,
     }
     with tempfile.TemporaryDirectory() as scratch:

@@ -111,12 +111,14 @@ BOOTWRIGHT = "/opt/bootwright/venv/lib/python3.13/site-packages/bootwright-0.1.0
 
 def test_a_machine_without_etcd_has_an_inventory_all_the_same(machine: Throwaway) -> None:
     """A worker of a stock image: its agent need not run containerd to learn a version at every boot."""
-    metadata = f"mkdir -p {BOOTWRIGHT}; printf 'Name: bootwright\\nVersion: 0.1.0\\n' > {BOOTWRIGHT}/METADATA"
+    venv = "rm -rf /opt/bootwright; mkdir -p /opt/bootwright/venv; echo 'version = 3.99.1' > $_/pyvenv.cfg"
+    library = f"mkdir -p {BOOTWRIGHT}; printf 'Name: bootwright\\nVersion: 0.1.0\\n' > {BOOTWRIGHT}/METADATA"
     asked = Throwaway(machine.folder, {"dpkg-query": PACKAGES})
-    said = asked.says(f"{metadata}; bash /run/packer/install.sh inventory; cat /opt/bootwright/image.json")
+    said = asked.says(f"{venv}; {library}; bash /run/packer/install.sh inventory; cat /opt/bootwright/image.json")
     image = json.loads(said)
     assert (image["containerd"], image["runc"]) == ("1.7.24", "1.1.15")
     assert "etcd" not in image
+    assert image["python"] == "3.99.1", "the agent's, not the distribution's"
 
 
 # update-grub(8) and grubby(8), as far as they are called; the real ones want the disk that this machine boots from.

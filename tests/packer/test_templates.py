@@ -15,7 +15,9 @@ SHA256 = "a" * 64
 PINNED = '{version="1.2.3",sha256={amd64="' + SHA256 + '"}}'
 PINS = {**{name: name for name in ("containerd", "runc", "cni", "etcd")}, "kubernetes": "the kubelet"}
 
-needs_packer = pytest.mark.skipif(bool(packer.why_not()), reason=packer.why_not() or "there is one")
+UNREAD = f"NOBODY HAS READ packer/*.pkr.hcl HERE: {packer.why_not()} (docs/image.md)"
+
+needs_packer = pytest.mark.skipif(bool(packer.why_not()), reason=UNREAD)
 
 
 def validate(folder: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -52,6 +54,8 @@ def test_packer_takes_the_template_for_every_base(folder: Path, base: str, arch:
         *(({name: PINNED.replace(SHA256, f"{SHA256}a")}, f"of {shown} must be 64") for name, shown in PINS.items()),
         *(({name: PINNED.replace("1.2.3", "v1.2.3")}, f"version of {shown} must be") for name, shown in PINS.items()),
         ({"etcd": PINNED.replace("1.2.3", "1.2.3; reboot")}, "version of etcd must be"),
+        ({"kms_key_id": "no such key"}, "is not a valid KMS Key Id"),
+        ({"kms_key_id": "alias/nodes", "encrypt_boot": "false"}, "encrypt_boot"),
     ],
 )
 def test_what_cannot_be_built_is_refused_before_anything_starts(
@@ -69,6 +73,13 @@ def test_pinned_versions_with_their_digests_are_taken(folder: Path) -> None:
     both = PINNED.replace("sha256={", 'sha256={arm64="' + "0" * 64 + '",')
     done = validate(folder, {"arch": "arm64", **dict.fromkeys(PINS, both), "etcd": both.replace("1.2.3", "3.7.0-rc.1")})
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_packer
+def test_an_image_is_encrypted_unless_that_is_refused(folder: Path) -> None:
+    """A key is taken only for a snapshot that is to be encrypted, and `encrypt_boot` is left as it is."""
+    assert validate(folder, {"kms_key_id": "alias/nodes"}).returncode == 0
+    assert validate(folder, {"encrypt_boot": "false"}).returncode == 0
 
 
 @needs_packer
