@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.live import ETCD, LiveNode, live_cluster, ready_node
+from tests.lab.live import ETCD, GROUP, LiveNode, live_cluster, ready_node
 from tests.lab.scenario import BUCKET, CLUSTER, Scenario
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(2400)]
@@ -111,3 +111,36 @@ def test_the_restored_node_survives_a_reboot_and_has_nothing_to_do(scenario: Sce
     assert node.etcdctl("get", "lab/before", "--print-value-only") == "kept"
     done = node.agent("diff", "--detailed-exitcode")
     assert done.stdout.startswith("0 to change"), done.stdout
+
+
+def test_a_lost_volume_waits_for_the_restore_and_the_new_machine_follows_it_without_a_hand(
+    scenario: Scenario, node: LiveNode
+) -> None:
+    """Last: it ends the machine that the tests before share."""
+    node.etcdctl("put", "lab/precious", "kept")
+    node.sh("agent etcd backup --reason lab", timeout=300)
+    client, ec2 = scenario.client, scenario.client.aws("ec2")
+    (lost,) = scenario.volumes()
+    generation = record(scenario)["generation"]
+    client.terminate(node.instance_id)
+    client.wait_for_state(node.instance_id, "terminated")
+    client.wait_until("the volume is free", lambda: scenario.volumes()[0]["State"] == "available", 120)
+    ec2.delete_volume(VolumeId=lost["VolumeId"])
+    client.wait_until("the volume is gone", lambda: not scenario.volumes(), 60)
+    heir = LiveNode(scenario, scenario.launch(GROUP))  # with a new, empty one
+
+    def waits() -> bool:
+        told = {one["code"]: one["remedy"] for one in scenario.status(heir.instance_id).get("conditions", ())}
+        return "coordinator etcd restore --etcd main --backup latest" in told.get("etcd-volume-lost", "")
+
+    client.wait_until("it says what it waits for", waits, 600)
+    assert heir.sh(f"systemctl is-active {ETCD} || true") != "active"
+    print(heir.agent("status").stdout)
+    scenario.coordinator("etcd", "restore", "--backup", "latest", "--yes")
+    try:
+        scenario.wait_until_ready(heir.instance_id)
+    finally:
+        print(heir.try_sh("journalctl -b --no-pager -o cat -u bootwright-boot | tail -60").stdout)
+    assert record(scenario)["generation"] == generation + 1
+    assert heir.etcdctl("get", "lab/precious", "--print-value-only") == "kept"
+    assert int(heir.sh("systemctl show --value -p NRestarts bootwright-boot")) > 0, "systemd asked again by itself"
