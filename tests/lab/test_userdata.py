@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(2400)]
 PATIENCE = 1200.0  # four machines boot at once, and three of them install the agent
 CLOUD_INIT_LOG = "/var/log/cloud-init-output.log"
 VENV = "/opt/bootwright/venv"
+AGAIN = "/etc/systemd/system/multi-user.target.wants/bootwright-install.service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,9 @@ def test_a_stock_image_becomes_a_node_by_its_user_data_alone(world: World, name:
     assert node.sh("systemctl is-enabled bootwright-boot.service bootwright-sync.timer").split() == ["enabled"] * 2
     assert node.sh("stat --format %U:%a /opt/bootwright /opt/bootwright/venv").split() == ["root:755"] * 2
     assert "not root" not in node.sh(f"find {VENV} ! -user root -printf 'not root: %p\\n'")
+    versions = json.loads(node.sh("cat /opt/bootwright/image.json"))
+    assert {"containerd", "etcd", "runc"} <= set(versions), "else every boot runs these to learn their versions"
+    assert node.sh(f"ls -d {AGAIN} /usr/local/lib/bootwright 2> /dev/null || true") == "", "nothing is left to install"
 
 
 def test_our_image_runs_nothing_of_it_and_does_not_wait_for_it(world: World) -> None:
@@ -127,6 +131,7 @@ def test_what_is_not_the_bundle_that_was_named_is_never_unpacked_and_the_console
     assert node.sh("ls /opt/bootwright") == "bundle.partial"
     assert "is not what the userdata names" in node.sh(f"cat {CLOUD_INIT_LOG}")
     assert "is not what the userdata names" in node.machine.console()
+    assert node.sh(f"readlink {AGAIN}") == "/etc/systemd/system/bootwright-install.service", "the next boot tries again"
     assert world.scenario.status(node.instance_id) == {}
 
 
