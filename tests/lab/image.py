@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.lab import cache, wheelhouse
 from tests.lab.bases import DEBIAN_13, Base
 from tests.lab.kernel import KEYRING, MIRROR, kernel
-from tests.lab.layers import SCRIPTS, Layer, build
+from tests.lab.layers import SCRIPTS, Layer, build, note_use
 from tests.lab.run import CommandFailed, run
 from tests.lab.ssh import Keys, keys
 
@@ -62,6 +62,7 @@ def find(image_id: str) -> Image:
     path = Path(json.loads(records[image_id].read_text())["path"])
     if not path.exists():
         raise FileNotFoundError(f"image {image_id} was baked here, but {path} is gone; bake it again")
+    note_use(path)  # a lab that launches for an hour does not bake, and others prune what nobody used
     return Image(image_id, path)
 
 

@@ -46,7 +46,7 @@ def build(layer: Layer) -> Path:
     """The layer's image, made now if the cache has none; its parents likewise."""
     with locked(f"layer-{layer.name}"):
         if layer.path.exists():
-            _note_use(layer.path)
+            note_use(layer.path)
             return layer.path
         parent = build(layer.parent) if layer.parent else None
         partial = layer.path.with_suffix(".partial")
@@ -94,7 +94,7 @@ def _run_script(layer: Layer, image: Path) -> None:
     run([*dying_with_us, *isolated, *enter], timeout=3600, env=layer.environment)
 
 
-def _note_use(path: Path) -> None:
+def note_use(path: Path) -> None:
     """In the access time: copy-on-write files hold the modification time and refuse an image that has another."""
     os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.lab import cache, image, releases, stock, wheelhouse
 from tests.lab.bases import BASES, DEBIAN_13, Base
+from tests.lab.layers import note_use
 from tests.lab.progress import step
 from tests.lab.region.client import LabClient
 from tests.lab.region.lab import Lab
@@ -131,7 +132,7 @@ def build(assets: Sequence[tuple[Path, str]] = (), base: Base = DEBIAN_13) -> im
         if record.exists():
             known = json.loads(record.read_text())
             if Path(known["path"]).exists():
-                _note_use(Path(known["path"]))
+                note_use(Path(known["path"]))
                 return image.Image(known["id"], Path(known["path"]))
         with step(f"building the image with Packer from {base.name}, on a machine of the lab"):
             made = _built(base, source, assets)
@@ -166,11 +167,6 @@ def _key(base: Base, source: image.Image, assets: Sequence[tuple[Path, str]]) ->
     digests = sorted(sha256 for _, sha256 in assets)
     pinned = (image.packages_layer().key, *base.pinned) if base.pinned else ()
     return cache.digest(source.id, image.PACKER, wheelhouse.LOCK, *code, *pinned, *digests)[:16]
-
-
-def _note_use(path: Path) -> None:
-    """In the access time: machines' disks hold the modification time and refuse an image that has another."""
-    os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
 def _prune(newest: Path) -> None:
