@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.bases import BASES, DEBIAN_13, Base
+from tests.lab.bases import BASES, Base
 from tests.lab.chroot import INSTALLED, Chroot, complaints, installed
 from tests.lab.releases import mounted
 
@@ -49,9 +49,8 @@ CUT_OFF = (
 )
 
 
-def test_what_was_cut_off_or_is_of_another_wheel_is_made_anew(made: Chroot, base: Base, tmp_path: Path) -> None:
-    if base is not DEBIAN_13:
-        pytest.skip("the same script, and a minute")
+@pytest.mark.nightly
+def test_what_was_cut_off_or_is_of_another_wheel_is_made_anew(made: Chroot, tmp_path: Path) -> None:
     for number, command in enumerate(CUT_OFF):
         again = made.copy(tmp_path / str(number))
         assert again.run(f"cd /opt/bootwright/venv; {command}").returncode == 0
