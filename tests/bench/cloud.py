@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import trustme
+from moto.moto_api._internal import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
@@ -122,6 +123,7 @@ class Cloud:
         for server in self._servers:
             server.shutdown()
             server.server_close()
+        moto_api_backend.reset()  # its buckets and keys are the process's, whichever server shows them
 
     @property
     def environment(self) -> dict[str, str]:
