@@ -54,7 +54,8 @@ CONTENT: Final = {
     "an image": ContentFlip(
         "registry.k8s.io/kube-scheduler:v",
         "image:registry.k8s.io/kube-scheduler",
-        "rm /var/lib/bootwright/images/registry.k8s.io_kube-scheduler_*.json",
+        "ctr --namespace k8s.io images list --quiet name~=^registry.k8s.io/kube-scheduler: "
+        "| xargs -r ctr --namespace k8s.io images rm",
     ),
 }
 
