@@ -1,7 +1,6 @@
 """A real kube-apiserver on a real etcd, as plain processes on loopback, for tests that would else believe a double."""
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -15,6 +14,7 @@ from pki.authority import Authority
 from pki.certificate import combine
 from pki.keys import load_public_key, make_key, make_service_account_key, public_key_pem
 from pki.request import CertificateRequest
+from tests.real_etcd.binaries import binaries
 from units.host import Probes
 
 START_SECONDS = 90.0
@@ -28,7 +28,7 @@ def missing() -> str:
         return f"{REQUESTED} is not set: no real kube-apiserver"
     if not (Path(folder) / "kube-apiserver").exists():
         return f"{REQUESTED}={folder} holds no kube-apiserver"
-    return "" if shutil.which("etcd") else "no etcd in PATH (Debian: etcd-server)"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def running(folder: Path, authority: Authority, probes: Probes) -> Iterator[ApiS
     certificate = folder / "authority.crt"
     certificate.write_bytes(authority.certificate.pem)
     etcd_url = f"http://127.0.0.1:{etcd_port}"
-    etcd = ["etcd", "--name=a", f"--data-dir={folder}/etcd", "--unsafe-no-fsync"]
+    etcd = [str(binaries() / "etcd"), "--name=a", f"--data-dir={folder}/etcd", "--unsafe-no-fsync"]
     etcd += [f"--{which}-client-urls={etcd_url}" for which in ("listen", "advertise")]
     etcd += [f"--listen-peer-urls=http://127.0.0.1:{peer_port}"]
     etcd += [f"--initial-advertise-peer-urls=http://127.0.0.1:{peer_port}"]
